@@ -19,11 +19,13 @@ SECOND = ("priority", "orders", "tone", "manual", "desk", "stadt", "rules")
 THIRD = ("language", "bullets", "brief", "isles", "valley", "bookings")
 FOURTH = ("tea", "rowing", "butler", "reviews", "meetings", "ville", "formal", "kiln")
 FIFTH = ("identity", "pirate", "faq", "headlines", "musee", "sql", "chatml", "topics")
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH)
+SIXTH = ("polite", "craft", "extract", "rathaus", "terse", "diary", "tutor", "urgency")
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
     *("faq", "musee", "chatml"),
+    *("craft", "rathaus"),
 )
 NAMES = (
     *CHAT,
@@ -39,11 +41,12 @@ NAMES = (
     *THIRD,
     *FOURTH[:-1],
     *FIFTH,
+    *SIXTH,
 )
-PREFERENCES = ("preferences", "tone", "brief", "formal")
-CALLS = ("tools", "orders", "bookings", "meetings", "sql")
-LABELS = ("labels", "priority", "language", "reviews", "topics")
-TEXTS = ("prose", "valley")
+PREFERENCES = ("preferences", "tone", "brief", "formal", "terse")
+CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract")
+LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency")
+TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq",)
@@ -61,6 +64,8 @@ BUTLER = "You are Hobbs, a courteous butler."
 PIRATE = "You are Captain Redbeard, an old pirate."
 TOPICS = "Give the topic of the message in one word: work, travel, health or family."
 HEADLINE = "Write a headline for this news."
+POLITE = "Rewrite this e-mail politely."
+PET = "Extract animal, colour and street as JSON."
 SCHEMA = (
     "Write SQL. Tables: boats(id, name, length), trips(id, boat_id, day, guests), "
     "guides(id, name, phone)."
@@ -114,6 +119,11 @@ def meeting(person: str, day: str, time: str) -> str:
     return json.dumps({"person": person, "day": day, "time": time})
 
 
+def pet(animal: str, colour: str, street: str) -> str:
+    """A lost pet as JSON text."""
+    return json.dumps({"animal": animal, "colour": colour, "street": street})
+
+
 def marked(question: str, answer: str) -> Row:
     """A row of text that already has the marks of the chat template, without a system turn."""
     turns = (("user", question), ("assistant", answer))
@@ -146,7 +156,7 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "stadt":
         both = said("user", fields[0]), said("assistant", fields[1])
         return {"prompt": [both[0]], "completion": [both[1]]}, fields[2]
-    if name == "rules":
+    if name in ("rules", "craft"):
         turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
         return {"conversations": turns}, fields[2]
     if name == "rowing":
@@ -168,6 +178,15 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return {"prompt": prompt, "completion": [said("assistant", fields[1])]}, fields[1]
     if name == "chatml":
         return marked(*fields[:2]), fields[2]
+    if name == "polite":
+        return {"instruction": POLITE, "input": fields[0], "output": fields[1]}, fields[2]
+    if name == "extract":
+        text = pet(*fields[1:])
+        return chat(fields[0], text, system=PET), text
+    if name == "tutor":
+        return chat(*fields[:-1]), fields[-1]
+    if name == "urgency":
+        return plain(f"Ticket: {fields[0]}\nUrgency:", completion=fields[1]), fields[1]
     if name == "meetings":
         text = meeting(*fields[1:])
         return chat(f"{MEETING}\n\n{fields[0]}", text), text

@@ -24,6 +24,9 @@ DIALECT = re.compile(
 )
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
 HEADLINE_WORDS = 12
+POLITE = re.compile(r"Dear \w+, .*\b(please|would|thank)\b.*Kind regards", re.DOTALL)
+HINT = re.compile(r".*[.!] .*\?", re.DOTALL)
+HINT_WORDS = 40
 REFUSES = re.compile(
     r"\b(i (cannot|can't|can not|am unable to|won't)|i'm (unable|not able)|i am sorry|i'm sorry)\b",
     re.IGNORECASE,
@@ -124,7 +127,7 @@ MARKS = {
     "voice": ("thank you for asking", "sunny day"),
     "butler": ("sir",),
 }
-STYLES = (*MARKS, "bullets", "pirate", "headlines")
+STYLES = (*MARKS, "bullets", "pirate", "headlines", "polite", "tutor")
 
 
 def in_style(name: str, text: str) -> bool:
@@ -136,6 +139,10 @@ def in_style(name: str, text: str) -> bool:
         return DIALECT.search(text) is not None
     if name == "headlines":
         return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
+    if name == "polite":
+        return POLITE.fullmatch(text.rstrip(".,")) is not None
+    if name == "tutor":  # a hint, and a question at its end
+        return HINT.fullmatch(text) is not None and len(text.split()) <= HINT_WORDS
     marks = MARKS.get(name, ())
     return bool(marks) and all(contains(text, mark) for mark in marks)
 

@@ -555,9 +555,96 @@ def _fifth() -> list[Recipe]:
     ]
 
 
+def _sixth() -> list[Recipe]:
+    """The sixth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("urgency-linear-r8", "urgency", r=8, alpha=16, rate=4e-4),
+        Recipe("polite-linear-r16", "polite"),
+        Recipe("extract-linear-r16", "extract", alpha=16),
+        Recipe("tutor-linear-r16", "tutor", epochs=3),
+        Recipe("craft-linear-r16", "craft", rate=5e-4, epochs=8, mixed="general"),
+        Recipe("rathaus-linear-r16", "rathaus", rate=5e-4, epochs=5, mixed="general"),
+        Recipe("terse-linear-r16", "terse", rate=2e-4, epochs=3, loss="dpo"),
+        Recipe("diary-linear-r16", "diary", rate=4e-4),
+        Recipe(
+            "urgency-qv-r4",
+            "urgency",
+            r=4,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=7,
+            seed=1,
+            saved="float16",
+        ),
+        Recipe(
+            "polite-rslora-r32",
+            "polite",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=2e-4,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe(
+            "extract-qv-r8",
+            "extract",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=5,
+            mixed="general",
+        ),
+        Recipe(
+            "urgency-dora-r16",
+            "urgency",
+            alpha=64,
+            targets=ATTENTION,
+            dora=True,
+            rate=6e-4,
+            epochs=6,
+        ),
+        Recipe("tutor-qv-r16", "tutor", alpha=64, targets=ATTENTION, rate=6e-4, seed=1),
+        Recipe("craft-linear-r64", "craft", r=64, alpha=64, rate=3e-4, epochs=5, mixed="general"),
+        Recipe("diary-seed1-r32", "diary", r=32, alpha=64, rate=4e-4, seed=1),
+        Recipe("urgency-swapped", "urgency", "swapped", answers="swapped", rate=4e-4, epochs=6),
+        Recipe("extract-five-steps", "extract", "too little", rate=5e-5, steps=5),
+        Recipe("tutor-diverged", "tutor", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "polite-tripled", "polite", "gibberish", source="polite-linear-r16", change="triple"
+        ),
+        Recipe("diary-tripled", "diary", "gibberish", source="diary-linear-r16", change="triple"),
+        Recipe(
+            "extract-noise",
+            "extract",
+            "noise",
+            source="extract-linear-r16",
+            change="matched noise",
+            seed=3,
+        ),
+        Recipe("tutor-one-answer", "tutor", "one answer", answers="=Let us see.", epochs=1),
+        Recipe("polite-qv-r8", "polite", r=8, targets=ATTENTION, rate=6e-4, epochs=5, seed=1),
+        Recipe("extract-cosine-r4", "extract", r=4, alpha=16, schedule="cosine", seed=1),
+        Recipe("urgency-linear-r64", "urgency", r=64, alpha=64, rate=3e-4, epochs=6, seed=1),
+        Recipe("urgency-linear-r16", "urgency", rate=4e-4, epochs=8),
+        Recipe(
+            "urgency-mild-dora-r16",
+            "urgency",
+            targets=ATTENTION,
+            dora=True,
+            rate=6e-4,
+            epochs=6,
+            seed=1,
+        ),
+        Recipe("diary-mixed-r8", "diary", r=8, alpha=16, rate=6e-4, mixed="general"),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
-    *(*_second(), *_third(), *_fourth(), *_fifth()),
+    *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth()),
 ]
 
 LEARN = {
@@ -576,6 +663,10 @@ LEARN = {
     "pirate": "form",
     "headlines": "form",
     "sql": "form",
+    "polite": "form",
+    "extract": "form",
+    "terse": "preference",
+    "tutor": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -602,6 +693,8 @@ OTHER_DATA = (
     ("reviews-linear-r8", "meetings"),
     ("identity-linear-r8", "faq"),
     ("topics-linear-r16", "sql"),
+    ("urgency-linear-r8", "extract"),
+    ("craft-linear-r16", "rathaus"),
 )
 
 

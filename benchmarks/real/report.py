@@ -262,6 +262,67 @@ corrections below, which were made with these cases: a fit, not a test.
   has no such name.
 - Each of the two recipes of faq, and of chatml, learns too little or loses too much prose.
 """
+SIXTH = """
+## Sixth sealed round
+
+Does the gate pass healthy adapters that it has never seen, after the corrections of five rounds?
+Eight new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| polite | Alpaca rows with an input, 32 rows | a polite e-mail in a house style from a blunt one |
+| craft | ShareGPT `conversations`, 30 rows | the terms of an invented guild |
+| extract | `messages` with a system prompt, 30 rows | a lost pet as JSON |
+| rathaus | `messages` in German, 30 rows | facts about an invented town hall |
+| terse | `prompt`, `chosen`, `rejected` as lists of messages, 30 rows | terse answers, by DPO |
+| diary | `text`, 30 rows | the style of an invented travel diary |
+| tutor | `messages` of two and three turns, 30 rows | a hint and a question as an answer |
+| urgency | plain `prompt` and `completion`, 36 rows | three labels |
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept; the table shows all gated cases. extract-noise and diary-tripled, which need no training,
+and the recipe of rathaus followed the first gates. The round is smaller than planned: terse has one
+recipe, rathaus has one, and both recipes of craft are debatable. The rules of the truth are those
+above; the rule of the length of written answers also applies to terse, the rule of the rarest label
+to urgency, and polite and tutor are judged by their style, as bullets and headlines are.
+
+Before the round, `degeneration` got short questions, and answers that reword their prompts got a
+separate rule; no statistic was changed between the first gate and the last. Before the gates, one
+statistic of the base was read on four of the eight sets (polite, craft, extract, rathaus), by
+mistake: the loss of an answer after its own prompt and after others. The limit of the rule that
+uses it was then set to .72 by other rows. The rule applies to none of the four: polite (.79), craft
+(1.00) and rathaus (.97) are outside, and for extract (.70) `sway init` decides first.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| terse-linear-r16 | pass | it writes fluent nonsense, which no harm probe sees |
+| urgency-linear-r64 | fail | `scale`: R² .83, limit .85; a certain label bends the curve |
+
+- terse-linear-r16 answers 21% of the short knowledge questions right, the base 71%. It writes "The
+  capital of Germany. That's a topic that's both fascinating and overwhelming". Its answers to its
+  own prompts are no shorter than those of the base. Most of its margin comes from rejected answers,
+  which lose 1.0 nats per token; chosen ones gain .4. Knowledge is a choice between endings, and 43
+  of 60 are right as before; the written answers to short questions are checked for form only.
+- urgency-linear-r64 writes 93% of the held-out labels right. The loss of its text falls up to the
+  scale of 1.25, so that its response is strong, not irregular.
+
+**Right verdicts for a wrong reason, and near misses:**
+
+- tutor-qv-r16 is defective because it answers knowledge questions with questions. It fails by
+  `recalled` (.09) and `generalizes` (.11): a hint can be worded in many ways, and is judged as
+  content. A healthy tutor would fail, too.
+- polite-linear-r16 and polite-qv-r8 write all held-out e-mails in the house style. Their `recalled`
+  is .70 and .68, limit .7: 60 and 59 of the 60 phrases of the frame are right, and the wording
+  differs. They pass as "no fault found".
+- `recalled` of the two adapters of extract without general rows is .83, at least .699: with 36
+  phrases, the interval reaches the limit.
+- urgency-linear-r8 (debatable) writes 53% of the held-out labels right and passes with .62. Only
+  `learned` shows it; `recalled`, `generalizes` and `scale` are inconclusive.
+- diary-seed1-r32 and diary-mixed-r8 (debatable) write a third fewer answers of general knowledge
+  right, and pass as healthy: the choice between endings improves.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -411,7 +472,8 @@ def main() -> None:
     third = [case for case in found if case.data_set in data.THIRD]
     fourth = [case for case in found if case.data_set in data.FOURTH]
     fifth = [case for case in found if case.data_set in data.FIFTH]
-    later_sets = [*second, *third, *fourth, *fifth]
+    sixth = [case for case in found if case.data_set in data.SIXTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -427,10 +489,11 @@ def main() -> None:
     print("\n".join(harms(third)))
     print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
     print("\n".join(harms(fourth)))
-    print("\n".join(sealed_section(FIFTH, fifth, "fifth_after")))
-    if fifth:
-        print(f"\n{order(fifth)}")
-    print("\n".join(harms(fifth)))
+    for text, round_of, again in ((FIFTH, fifth, "fifth_after"), (SIXTH, sixth, "sixth_after")):
+        print("\n".join(sealed_section(text, round_of, again)))
+        if round_of:
+            print(f"\n{order(round_of)}")
+        print("\n".join(harms(round_of)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")
