@@ -34,6 +34,7 @@ _LOG_2 = math.log(2.0)
 
 # Keeps z finite at margins 0 and 1: the variance under the null hypothesis is 0 there.
 _NO_VARIANCE = 1e-12
+_SIDE = 1e-6  # the least distance to a margin
 
 
 def root_mean_square(parts: Sequence[Floats]) -> float:
@@ -442,9 +443,10 @@ def _distance_of_look(z: float, share: float) -> float:
     """Distance to a margin at one of several looks at growing data, with the tail p / `share`.
 
     Like `of_look`, but on both sides, because both a pass and a failure end the looks: if the
-    shares of all looks are at most 1 together, each has an error of at most 5%.
+    shares of all looks are at most 1 together, each has an error of at most 5%. It is never 0
+    unless `z` is: its sign states on which side of the margin the estimate is.
     """
-    return math.copysign(of_look(abs(z), share), z)
+    return math.copysign(max(of_look(abs(z), share), min(abs(z), _SIDE)), z)
 
 
 def _quantile_of_look(share: float) -> float:

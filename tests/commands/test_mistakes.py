@@ -90,7 +90,7 @@ MISTAKES = {
     "check lora --base model --data": "--data needs a value: --data FILE",
     "gate h.sway.yaml -o": "--output needs a value: --output FILE",
     "gate h.sway.yaml --html": "--html needs a value: --html FILE",
-    "check lora --base model --learn": "needs a value: --learn auto|content|form|preference",
+    "check lora --base model --learn": "needs a value: --learn content|form|preference",
     "check lora --base model --data ''": "argument --data: is empty; give a value, or leave it out",
     "check ''": "argument ADAPTER: is empty; give a value, or leave it out",
     "report lora": "lora: is a folder, not a JSON report; write one with `sway gate SPEC "

@@ -1009,7 +1009,7 @@ GATES = {
     "itself": ("gate sway.yaml --baseline b.json", 0, "no regression"),
     "one that learned little": ("gate little.yaml --baseline b.json --quiet", 1, "WORSE  learned"),
     "another base": ("gate other.yaml --baseline b.json", 2, "was measured with base"),
-    "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
+    "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: no such file"),
     "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "add --baseline FILE"),
     "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no measured probe"),
     "json over the baseline": (

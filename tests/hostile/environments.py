@@ -47,7 +47,7 @@ CASES = [
     ),
     gate("online by a word", 3, "neither a folder nor", SWAY_ONLINE="maybe"),
     gate("hub id that leads out of the cache", 3, "neither a folder nor", HF_HUB_CACHE="../../.."),
-    Case("missing report", "report none.json", 2, "cannot be read", env={"COLUMNS": "0"}),
+    Case("missing report", "report none.json", 2, "no such file", env={"COLUMNS": "0"}),
     Case(
         "memory of text",
         "gate sway.yaml --no-cache",

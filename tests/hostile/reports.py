@@ -82,7 +82,7 @@ QUOTING = SICK | {
 }
 
 CASES = [
-    refused("empty", b""),
+    refused("empty", b"", "the file is empty"),
     refused("deep", b"[" * 100_000),
     refused("deep details", probe(details={"a": json.loads("[" * 400 + "]" * 400)})),
     refused("list", []),

@@ -269,7 +269,7 @@ CASES = [
         spec() | {"base": folder},
     ),
     Case("report into no folder", "gate sway.yaml --html none/x.html", 2, "does not exist", spec()),
-    Case("report onto a full device", "report - -o /dev/full", 2, "not a sway-gate JSON report"),
+    Case("report onto a full device", "report - -o /dev/full", 2, "the file is empty"),
     Case(
         "init over a spec",
         "init {demo}/healthy --data {demo}/document.md -o sway.yaml",

@@ -130,3 +130,10 @@ OPEN = {
 @pytest.mark.parametrize(("found", "expected"), OPEN.values(), ids=OPEN)
 def test_more_nulls_are_drawn_only_if_they_can_decide(found: ProbeResult, expected: bool) -> None:
     assert is_open(MOVED, found) is expected
+
+
+@pytest.mark.parametrize(("lost", "side"), [(27, -1), (20, 1)])
+def test_a_look_that_decides_nothing_keeps_the_side_of_the_estimate(lost: int, side: int) -> None:
+    """With a quarter of the error, less than half of the tail is left: z would be 0."""
+    found = stats.paired_fraction_below(lost, 0, 96, 0.24, 0.25)
+    assert 0 < side * found.z < stats.Z_95
