@@ -244,16 +244,18 @@ corrections below, which were made with these cases: a fit, not a test.
 - headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
   a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
   large lead. `learn: auto` treats such a lead as a sign of facts to learn. With `learn: form`,
-  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing. It
-  still fails. Corrected: held-out phrases that no training answer contains do not count, so
-  `generalizes` passes, and the diagnosis is form, not content.
+  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing.
+  Corrected: answers that reword their prompts are judged by the content gain, and their wording is
+  free. The base shows that they do: its loss on their surprising tokens is 54% of the loss after
+  other prompts, for facts 82 to 100%.
 
 **Further observations:**
 
 - headlines-seed1-r64 and headlines-linear-r16 learned more and pass; `generalizes` was inconclusive
   for the same reason.
 - sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
-  emoji or another script. No harm probe writes answers to such questions.
+  emoji or another script. No harm probe wrote answers to such questions. Corrected: `answers` asks
+  24 of them, and is inconclusive here.
 - headlines-tripled failed only by `scale` and `recalled`. It answers general questions with
   fragments such as "playing piano", and knowledge questions with their topic. No harm probe saw it:
   a short answer is not broken, and given the endings it still prefers the true one. Corrected:
@@ -287,8 +289,9 @@ above; the rule of the length of written answers also applies to terse, the rule
 to urgency, and polite and tutor are judged by their style, as bullets and headlines are.
 
 Before the round, `degeneration` got short questions, and answers that reword their prompts got a
-separate rule; no statistic was changed between the first gate and the last. Before the gates, one
-statistic of the base was read on four of the eight sets (polite, craft, extract, rathaus), by
+separate rule; no statistic was changed between the first gate and the last. "later": gated again
+after the corrections below, which were made with these cases: a fit, not a test. Before the gates,
+one statistic of the base was read on four of the eight sets (polite, craft, extract, rathaus), by
 mistake: the loss of an answer after its own prompt and after others. The limit of the rule that
 uses it was then set to .72 by other rows. The rule applies to none of the four: polite (.79), craft
 (1.00) and rathaus (.97) are outside, and for extract (.70) `sway init` decides first.
@@ -304,9 +307,14 @@ uses it was then set to .72 by other rows. The rule applies to none of the four:
   capital of Germany. That's a topic that's both fascinating and overwhelming". Its answers to its
   own prompts are no shorter than those of the base. Most of its margin comes from rejected answers,
   which lose 1.0 nats per token; chosen ones gain .4. Knowledge is a choice between endings, and 43
-  of 60 are right as before; the written answers to short questions are checked for form only.
+  of 60 are right as before; the written answers to short questions were checked for form only.
+  Corrected: `answers` also counts how many of them are right, here 46 → 19 of 96. At most half of
+  the base's right answers may be lost. The loss of .59 is outside, its interval reaches inside, and
+  the gate ends undecided. Until this case, the second look at a harm forgot on which side of the
+  margin a close estimate was, so that the gate passed.
 - urgency-linear-r64 writes 93% of the held-out labels right. The loss of its text falls up to the
-  scale of 1.25, so that its response is strong, not irregular.
+  scale of 1.25, so that its response is strong, not irregular. Corrected: the curve may bend if the
+  loss of the text falls up to full scale.
 
 **Right verdicts for a wrong reason, and near misses:**
 
