@@ -34,7 +34,7 @@ _LOG_2 = math.log(2.0)
 
 # Keeps z finite at margins 0 and 1: the variance under the null hypothesis is 0 there.
 _NO_VARIANCE = 1e-12
-_SIDE = 1e-6  # the least distance to a margin
+_SIDE = 1e-6  # the smallest distance to a margin
 
 
 def root_mean_square(parts: Sequence[Floats]) -> float:
