@@ -67,7 +67,7 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -258,47 +258,61 @@ def value(
 
 
 def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
-    found, limit = reading.details, spec.assert_broken_lt
-    share = reading.error_share
-    test = _increase(found.longer, limit, share)
-    quantity, symptom = "increase of broken answers", _symptom(found.longer)
-    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=symptom, n=len(found.longer))]
-    if found.short:
-        of_short, symptom = _increase(found.short, limit, share), _symptom(found.short)
-        if any(map(_is_newly_broken, found.short)) or of_short.z <= Z_95:
-            quantity = "increase of broken answers to short questions"
-            bounds.append(
-                Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
-            )
-    margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
-    if found.fragments > min(1.0, margin * found.open):
-        more = paired_fraction_below(*counts, found.open, margin, share)
-        quantity = "increase of fragments"
-        bounds.append(Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.open))
-    if (right := found.right_answers) and right.lost > 1:
-        margin = spec.assert_right_lost_lt
-        lost = _lost(right, found.questions, margin, share)
-        quantity = "share of right answers to short questions lost"
-        bounds.append(
-            Bound(quantity, lost, margin, is_upper=True, symptom="forgot", n=found.questions)
+    found, share = reading.details, reading.error_share
+    return [
+        *_of_broken(spec, found, share),
+        *_of_fragments(spec, found, share),
+        *_of_right_answers(spec, found, share),
+        *_of_endings(spec, found, share),
+    ]
+
+
+def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+    limit, quantity = spec.assert_broken_lt, "increase of broken answers"
+    for answers, words in ((found.longer, ""), (found.short, " to short questions")):
+        if not answers:
+            continue
+        test, symptom = _increase(answers, limit, error_share), _symptom(answers)
+        if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
+            n = len(answers)
+            yield Bound(quantity + words, test, limit, is_upper=True, symptom=symptom, n=n)
+
+
+def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+    margin, n = spec.assert_fragments_lt, found.open
+    if found.fragments > min(1.0, margin * n):
+        test = paired_fraction_below(found.fragments, found.base_fragments, n, margin, error_share)
+        yield Bound("increase of fragments", test, margin, is_upper=True, symptom="broken", n=n)
+
+
+def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+    """Of the answers lost, less those gained, as a share of the base's right answers."""
+    margin, n, right = spec.assert_right_lost_lt, found.questions, found.right_answers
+    if right is None or right.lost < 2:
+        return
+    gained, known = right.finetuned - right.base + right.lost, right.base / n
+    test = paired_fraction_below(right.lost, gained, n, margin * known, error_share)
+    scaled = Margin(test.z, test.bound / known, test.estimate / known)
+    quantity = "share of right answers to short questions lost"
+    yield Bound(quantity, scaled, margin, is_upper=True, symptom="forgot", n=n)
+
+
+def _of_endings(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+    ends, limit = found.endings, spec.assert_broken_lt
+    if ends is None:
+        return
+    test = fraction_below(ends.unended, ends.rows, limit, error_share)
+    if ends.unended or test.z > Z_95:
+        is_broken = _increase(found.longer, limit, error_share).z < 0
+        yield Bound(
+            "share of the data's answers that do not end",
+            test,
+            limit,
+            is_upper=True,
+            symptom="broken" if is_broken else "never ends",
+            n=ends.rows,
+            supply=Supply.of_rows(_MAX_ROWS),
         )
-    if ends := found.endings:
-        unended = fraction_below(ends.unended, ends.rows, limit, share)
-        if ends.unended or unended.z > Z_95:
-            quantity = "share of the data's answers that do not end"
-            supply = Supply.of_rows(_MAX_ROWS)
-            bounds.append(
-                Bound(
-                    quantity,
-                    unended,
-                    limit,
-                    is_upper=True,
-                    symptom="broken" if test.z < 0 else "never ends",
-                    n=ends.rows,
-                    supply=supply,
-                )
-            )
-    return bounds
 
 
 def summary(spec: Degeneration, reading: Reading[Found]) -> str:
@@ -336,13 +350,6 @@ def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float
     newly = sum(map(_is_newly_broken, answers))
     recovered = sum(bool(one.base_flaws) and not one.flaws for one in answers)
     return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
-
-
-def _lost(right: RightAnswers, questions: int, margin: float, error_share: float) -> Margin:
-    """Test the loss of right answers, less those gained, as a share of the base's right answers."""
-    gained, known = right.finetuned - right.base + right.lost, right.base / questions
-    found = paired_fraction_below(right.lost, gained, questions, margin * known, error_share)
-    return Margin(found.z, found.bound / known, found.estimate / known)
 
 
 def _is_newly_broken(answer: WrittenAnswer) -> bool:
