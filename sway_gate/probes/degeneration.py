@@ -286,7 +286,7 @@ def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Itera
 
 
 def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
-    """Of the answers lost, less those gained, as a share of the base's right answers."""
+    """The answers lost, less those gained, are a share of the base's right answers."""
     margin, n, right = spec.assert_right_lost_lt, found.questions, found.right_answers
     if right is None or right.lost < 2:
         return
