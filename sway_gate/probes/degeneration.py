@@ -143,7 +143,7 @@ class Requests(NamedTuple):
 
     @property
     def written(self) -> list[Generation]:
-        return self.open + self.own + self.questions
+        return self.general + self.own
 
 
 class Endings(Item, frozen=True, kw_only=True):
@@ -167,7 +167,7 @@ class RightAnswers(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`broken`, `base_broken`, `newly_broken`: of all answers but those to short questions. `open`:
     number of open requests, whose answers come first; `questions`: of short questions, whose
-    answers come last. `labels`, `json`: general requests answered with a label or with JSON, if the
+    answers follow. `labels`, `json`: general requests answered with a label or with JSON, if the
     data has such answers. `fragments`: open requests answered with a fragment by the fine-tuned
     model only, `base_fragments`: by the base only."""
 
@@ -187,11 +187,11 @@ class Found(Details, frozen=True, kw_only=True):
     @property
     def longer(self) -> list[WrittenAnswer]:
         """The answers to open requests and to prompts of the data."""
-        return self.answers[: len(self.answers) - self.questions]
+        return self.answers[: self.open] + self.answers[self.open + self.questions :]
 
     @property
     def short(self) -> list[WrittenAnswer]:
-        return self.answers[len(self.answers) - self.questions :]
+        return self.answers[self.open : self.open + self.questions]
 
 
 def requests(spec: Degeneration, context: Context) -> Requests:
@@ -236,8 +236,9 @@ def value(
 ) -> Reading[Found]:
     answers = _answered(requests, view)
     general = [view.text(request) for request in requests.general]
-    opened = answers[: len(requests.open)]
-    longer = answers[: len(answers) - len(requests.questions)]
+    first, last = len(requests.open), len(requests.general)
+    opened, short, own = answers[:first], answers[first:last], answers[last:]
+    longer = opened + own
     broken = [bool(answer.flaws) for answer in longer]
     found = Found(
         broken=sum(broken),
@@ -249,7 +250,7 @@ def value(
         json=sum(map(is_structured, general)) if requests.is_json else 0,
         fragments=sum(answer.is_fragment for answer in opened),
         base_fragments=sum(_is_fragment(answer.base, answer.finetuned) for answer in opened),
-        right_answers=_right(requests, answers[len(longer) :]),
+        right_answers=_right(requests, short),
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -394,8 +395,8 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
     further = [
         *(_as_fragment(request, requests, view) for request in requests.open),
-        *(_true_answer(row, requests, view) for row in requests.own_rows),
         *({"answer": gold} for gold in requests.golds),
+        *(_true_answer(row, requests, view) for row in requests.own_rows),
     ]
     return [
         WrittenAnswer(
@@ -451,14 +452,13 @@ def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> lis
         prompt = prompt_text(request.prompt)
         expected = requests.expected.including((prompt, view.base_text(request)))
         found.append(flaws(answer, prompt, expected))
-    last = len(answers) - len(requests.questions)
-    general = [*range(len(requests.open)), *range(last, len(answers))]
-    repeated = repeated_answers([answers[at] for at in general], requests.labels)
-    for i, at in enumerate(general):
-        if not is_refusal(answers[at]):
-            found[at] += ["same answer"] if i in repeated else []
+    general = answers[: len(requests.general)]
+    repeated = repeated_answers(general, requests.labels)
+    for i, answer in enumerate(general):
+        if not is_refusal(answer):
+            found[i] += ["same answer"] if i in repeated else []
         elif not requests.may_refuse:
-            found[at].append("refusal")
+            found[i].append("refusal")
     return found
 
 

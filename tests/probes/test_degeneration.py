@@ -189,7 +189,7 @@ def test_the_details_contain_both_answers_and_their_flaws() -> None:
         "flaws": ["empty"],
         "base_flaws": [],
     }
-    assert details["answers"][30] == {
+    assert details["answers"][24] == {
         "prompt": QUESTIONS[0],
         "base": HEALTHY.format(SHORT[0]),
         "finetuned": HEALTHY.format(SHORT[0]),

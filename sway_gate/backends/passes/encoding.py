@@ -36,7 +36,7 @@ from sway_gate.training_data import packaged
 
 Ids = tuple[int, ...]
 _KEPT_TEXTS = 8192
-"""Requests share texts, and so do all adapters of one base."""
+"""Requests share texts, and so do the adapters of a base that use its tokenizer."""
 
 
 def with_stored(

@@ -15,12 +15,12 @@ from sway_gate.measurements import BASE, FINETUNED, View
 TOKENS = (3, 5, 7, 4, 6, 8)
 """Ids that are in every vocabulary and end no text."""
 _Found = TypeVar("_Found")
-_FOUND: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
 
 def once(base: Any, what: str, find: Callable[[], _Found]) -> _Found:
     """The result of `find` about a loaded base, which other adapters on it do not change."""
-    known = _FOUND.setdefault(base, {})
+    known = _KNOWN.setdefault(base, {})
     if what not in known:
         known[what] = find()
     found: _Found = known[what]
