@@ -369,7 +369,7 @@ def _is_fragment(answer: str, other: str) -> bool:
 
 
 def _length(answer: str) -> int:
-    """Number of words; of Chinese and Japanese, which have no spaces, of characters."""
+    """Number of words; of scripts without spaces between words, of characters."""
     return max(len(answer.split()), len(words_in(answer)))
 
 
