@@ -63,13 +63,12 @@ class Ratios(NamedTuple):
 def prompts(rows: Iterable[DataRow]) -> Prompts | None:
     """The lines for the rows' prompts; None if they have too few different prompts."""
     rng = random.Random("0:prompts")
-    lines = list(dict.fromkeys(_line(_opening(row.prompt)) for row in rows))
+    lines = list(dict.fromkeys(filter(None, (_line(_opening(row.prompt)) for row in rows))))
     rng.shuffle(lines)
-    context, scored = lines[:_CONTEXT], lines[_CONTEXT : _CONTEXT + _SCORED]
-    if len(scored) < _MIN_SCORED:
-        return None
     known = [line for line in map(_line, packaged.chat_prompts()) if line not in lines]
-    general, others = known[:_CONTEXT], known[_CONTEXT : _CONTEXT + _SCORED]
+    (context, scored), (general, others) = _split(lines), _split(known)
+    if min(len(scored), len(others)) < _MIN_SCORED:
+        return None
     shuffled = [" ".join(rng.sample(words := line.split(), len(words))) for line in others]
     return Prompts(
         _after(general, scored),
@@ -81,28 +80,38 @@ def prompts(rows: Iterable[DataRow]) -> Prompts | None:
 
 def are_general(prompts: Prompts | None, view: ViewAnswers) -> bool:
     """Whether the prompts are general requests; not if too few are known."""
-    if prompts is None:
+    found = ratios(prompts, view) if prompts else None
+    if found is None or found.language > _LANGUAGE_UP_TO:
         return False
-    found = ratios(prompts, view)
-    is_known = found.language <= _LANGUAGE_UP_TO
-    return is_known and found.novelty <= _NOVELTY_UP_TO and found.shared >= _SHARED_FROM
+    return found.novelty <= _NOVELTY_UP_TO and found.shared >= _SHARED_FROM
 
 
-def ratios(prompts: Prompts, view: ViewAnswers) -> Ratios:
-    """The ratios of the base's losses. Raises NoAnswer if a likelihood is not finite."""
-    losses, packaged = _losses(prompts.after_packaged, view), _losses(prompts.packaged, view)
+def ratios(prompts: Prompts, view: ViewAnswers) -> Ratios | None:
+    """The ratios of the base's losses; None if too few lines can be compared."""
+    pairs = zip(prompts.after_packaged, prompts.after_own, strict=True)
+    found = [(_losses(view, [one]), _losses(view, [other])) for one, other in pairs]
+    # After another text, a tokenizer can split the beginning of a line in another way.
+    same = [pair for pair in found if len(pair[0]) == len(pair[1])]
+    if len(same) < _MIN_SCORED:
+        return None
+    losses, own = (np.concatenate(part) for part in zip(*same, strict=True))
     surprising = losses > _SURPRISING
-    own = _losses(prompts.after_own, view)[surprising].sum()
+    packaged = _losses(view, prompts.packaged).mean()
     return Ratios(
-        float(losses.mean() / packaged.mean()),
-        float(own / losses[surprising].sum()) if surprising.any() else 1.0,
-        float(packaged.mean() / _losses(prompts.shuffled, view).mean()),
+        float(losses.mean() / packaged),
+        float(own[surprising].sum() / losses[surprising].sum()) if surprising.any() else 1.0,
+        float(packaged / _losses(view, prompts.shuffled).mean()),
     )
 
 
-def _losses(requests: Sequence[LogProbs], view: ViewAnswers) -> Floats:
-    """The base's loss on each token, in nats."""
-    return -np.concatenate([view.base(request) for request in requests])
+def _losses(view: ViewAnswers, lines: Sequence[LogProbs]) -> Floats:
+    """The base's loss on each token of the lines, in nats."""
+    return -np.concatenate([view.base(line) for line in lines])
+
+
+def _split(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The lines of the context, and those to score."""
+    return lines[:_CONTEXT], lines[_CONTEXT : _CONTEXT + _SCORED]
 
 
 def _after(context: Sequence[str], lines: Sequence[str]) -> list[LogProbs]:

@@ -73,7 +73,21 @@ def test_too_few_different_prompts_decide_nothing() -> None:
     assert general.prompts(rows(PROMPTS[:15])) is None
     assert general.prompts(rows(["the same"] * 40)) is None
     assert general.prompts(rows(PROMPTS[:16])) is not None
+    assert general.prompts(rows([""] * 20 + PROMPTS[:15])) is None
+    assert general.prompts(rows(list(packaged.chat_prompts()[:-9]))) is None
     assert not general.are_general(None, ViewAnswers(Answers({}, {}), FINETUNED))
+
+
+@pytest.mark.parametrize(("split", "expected"), [(5, True), (20, False)])
+def test_lines_that_are_split_in_another_way_are_left_out(split: int, expected: bool) -> None:
+    prompts = general.prompts(rows(PROMPTS))
+    assert prompts
+    longer = set(prompts.after_own[:split])
+    found = {
+        Measurement(BASE, r): np.full(6 if r in longer else 5, -loss(r, 1.0, 0.9))
+        for r in prompts.requests
+    }
+    assert general.are_general(prompts, ViewAnswers(Answers(found, {}), FINETUNED)) is expected
 
 
 def test_the_first_message_of_the_user_is_the_prompt() -> None:
