@@ -25,7 +25,8 @@ cases. First, if the prompts are general requests, such as people make to any as
 answer is about something else that a base knows. The base's loss per token on the prompts, as lines
 of text after packaged requests, is at most 1.12 times its loss on other packaged requests; and
 after other prompts of the data, its loss on the surprising tokens is still at least 70% of that:
-they have no common subject. This needs 16 different prompts, and a base that knows the language.
+they have no common subject. This needs 16 different prompts in English, German, French, Spanish,
+Italian or Portuguese, and a base that knows the language.
 Second, if the base already ranks at least 75% of the own answers first and its loss on them is at
 least 73% of its loss on the others: then it knew their content, and what it did not know is common
 to all answers. Otherwise, and always for labels, the content is judged. Near the limits of the

@@ -3,7 +3,7 @@
 A data set of general requests teaches a manner of answering: training cannot have been meant to
 teach what the answers say, because each is about something else that a base knows. Questions about
 one document, product or company have a common subject. The base shows it, by its loss per token on
-the prompts as lines of text:
+the prompts as lines of text. The packaged requests are in the language of the prompts:
 
     novelty = loss on the prompts after packaged requests / loss on other packaged requests
     shared  = loss after other prompts of the data / loss after packaged requests, over the tokens
@@ -23,6 +23,7 @@ import numpy as np
 from sway_gate.conversation import Prompt
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes.base import DataRow
+from sway_gate.probes.written import language
 from sway_gate.training_data import packaged
 
 _CONTEXT, _SCORED, _MIN_SCORED = 8, 24, 8
@@ -31,8 +32,8 @@ _SURPRISING = 3.0  # nats
 # Measured on a base of 135M parameters. Novelty: .80 to 1.05 for general requests, 1.17 and more
 # for trivia, a shop, a company, an assistant's identity and invented things. Shared: .74 to 1.02
 # for general requests, .59 and less for a shop, .41 and less for a document or a product.
-# Language: .34; .85 for a small base that was trained on a few subjects.
-_NOVELTY_UP_TO, _SHARED_FROM, _LANGUAGE_UP_TO = 1.12, 0.7, 0.6
+# Language: .34 in English, .54 to .73 in others; .85 for a small base that knows a few subjects.
+_NOVELTY_UP_TO, _SHARED_FROM, _LANGUAGE_UP_TO = 1.12, 0.7, 0.77
 
 
 class Prompts(NamedTuple):
@@ -65,7 +66,8 @@ def prompts(rows: Iterable[DataRow]) -> Prompts | None:
     rng = random.Random("0:prompts")
     lines = list(dict.fromkeys(filter(None, (_line(_opening(row.prompt)) for row in rows))))
     rng.shuffle(lines)
-    known = [line for line in map(_line, packaged.chat_prompts()) if line not in lines]
+    requests = packaged.chat_prompts(language(" ".join(lines)) or "English")
+    known = [line for line in map(_line, requests) if line not in lines]
     (context, scored), (general, others) = _split(lines), _split(known)
     if min(len(scored), len(others)) < _MIN_SCORED:
         return None

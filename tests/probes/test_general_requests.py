@@ -74,7 +74,7 @@ def test_too_few_different_prompts_decide_nothing() -> None:
     assert general.prompts(rows(["the same"] * 40)) is None
     assert general.prompts(rows(PROMPTS[:16])) is not None
     assert general.prompts(rows([""] * 20 + PROMPTS[:15])) is None
-    assert general.prompts(rows(list(packaged.chat_prompts()[:-9]))) is None
+    assert general.prompts(rows(list(packaged.chat_prompts()))) is None
     assert not general.are_general(None, ViewAnswers(Answers({}, {}), FINETUNED))
 
 
@@ -115,6 +115,21 @@ def test_a_packaged_request_in_the_data_is_not_its_own_reference() -> None:
     mine = {r.completion for r in [*prompts.after_packaged, *prompts.after_own]}
     assert not mine & {r.completion for r in prompts.packaged}
     assert not any(str(r.completion).strip() in str(r.prompt) for r in prompts.requests)
+
+
+QUESTIONS = {
+    "German": "Wie ist das mit der {} und dem Meer?",
+    "French": "Que faire pour la {} dans le jardin et avec un chat ?",
+    "Dutch": "Hoe is het met de {} en een kat op het dak?",
+}
+
+
+@pytest.mark.parametrize(("language", "question"), QUESTIONS.items())
+def test_prompts_are_compared_with_requests_in_their_language(language: str, question: str) -> None:
+    prompts = general.prompts(rows([question.format(f"Sache {i}") for i in range(40)]))
+    known = packaged.chat_prompts(language)
+    assert (prompts is None) == (not known)
+    assert not prompts or all(str(r.completion).strip() in known for r in prompts.packaged)
 
 
 def test_the_choice_of_lines_does_not_depend_on_global_randomness() -> None:
