@@ -37,8 +37,8 @@ _KNOWN_FROM, _SHARED_FROM = 0.75, 0.73
 # Measured ratios: .54 for headlines, .62 for summaries, .69 for answers from a passage, .82 to 1.00
 # for facts, .86 to .98 for styles.
 _REWORDS_UP_TO = 0.72
-# Other blocks of the same rows change the share of first ranks by about this much.
-_NEAR_KNOWN, _NEAR_SHARED = 0.1, 0.03
+# Other blocks or other prompts of the same data change the ratios by about this much.
+_NEAR_KNOWN, _NEAR_SHARED, _NEAR_REWORDED, _NEAR_GENERAL = 0.1, 0.03, 0.03, 0.05
 
 
 class Judged(NamedTuple):
@@ -66,37 +66,50 @@ class Evidence(NamedTuple):
 
 def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> Judged:
     """What to judge. `learn`: the setting of the spec, "auto" if it is open."""
-    design = evidence.matrix
+    labels = evidence.matrix.labels
     if learn == "content":
         return Judged("content", "learn is content")
-    if design.labels and learn == "auto":
+    if labels and learn == "auto":
         return Judged("content", "the answers are labels")
-    if _reword(gains) and not design.labels:
+    if learn == "form" and (labels or not _reword(gains)):
+        return Judged("form", "learn is form")
+    found = _from_base(evidence, view, gains)
+    others = {_from_base(evidence, view, gains, slack)[::2] for slack in (-1.0, 1.0)}
+    if learn == "auto" and others != {found[::2]}:
+        hint = ", which is near the limit: set learn to content or form"
+        return found._replace(reason=found.reason + hint)
+    return found
+
+
+def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float = 0.0) -> Judged:
+    """What the base's losses show. `slack`: by how many of the usual changes the limits of
+    rewording, of general requests and of the form are easier."""
+    if _reword(gains, slack):
         # The other answers reword other prompts: the form cannot show in them.
         return Judged("content", "the base reads the answers from their prompts", rewords=True)
-    if learn == "form":
-        return Judged("form", "learn is form")
-    if general.are_general(evidence.prompts, view):
+    if general.are_general(evidence.prompts, view, slack * _NEAR_GENERAL):
         return Judged("form", "the prompts are general requests without a common subject")
     known, total = int(gains.first_before.sum()), len(gains.first_before)
     own, others = gains.losses.mean(axis=0)
     count = f"{known} of {total} own answers first"
     shared = f"its loss on them is {own / others:.0%} of the loss on other answers"
-    more = _is_form(known / total + _NEAR_KNOWN, own / others + _NEAR_SHARED)
-    less = _is_form(known / total - _NEAR_KNOWN, own / others - _NEAR_SHARED)
-    hint = ", which is near the limit: set learn to content or form" if more != less else ""
-    if _is_form(known / total, own / others):
-        return Judged("form", f"the base ranks {count}, and {shared}{hint}")
-    if known < _KNOWN_FROM * total:
-        return Judged("content", f"the base ranks only {count}{hint}")
-    return Judged("content", f"the base ranks {count}, but {shared}{hint}")
+    is_known = known / total + slack * _NEAR_KNOWN >= _KNOWN_FROM
+    is_shared = own / others + slack * _NEAR_SHARED >= _SHARED_FROM
+    if is_known and is_shared:
+        return Judged("form", f"the base ranks {count}, and {shared}")
+    if not is_known:
+        return Judged("content", f"the base ranks only {count}")
+    return Judged("content", f"the base ranks {count}, but {shared}")
 
 
-def _reword(gains: Gains) -> bool:
+def _reword(gains: Gains, slack: float = 0.0) -> bool:
+    """Whether the answers reword their prompts."""
     own, others = gains.surprise.sum(axis=0)
     is_known = gains.first_before.mean() >= _KNOWN_FROM
     are_enough = np.count_nonzero(gains.surprise[:, 0]) >= MIN_ROWS
-    return bool(is_known and are_enough and own <= _REWORDS_UP_TO * others)
+    return bool(
+        is_known and are_enough and own <= (_REWORDS_UP_TO + slack * _NEAR_REWORDED) * others
+    )
 
 
 def evidence(context: Context, found: Rows, matrix: Design) -> Evidence:
@@ -131,8 +144,3 @@ def judged_part(context: Context, evidence: Evidence | None, view: ViewAnswers) 
     if found.rewords:
         return "free"
     return "form" if found.learned == "form" else "all"
-
-
-def _is_form(known: float, shared: float) -> bool:
-    """Whether the base knew the content, by its share of first ranks and its ratio of losses."""
-    return known >= _KNOWN_FROM and shared >= _SHARED_FROM

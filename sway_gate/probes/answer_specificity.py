@@ -29,8 +29,8 @@ they have no common subject. This needs 16 different prompts in English, German,
 Italian or Portuguese, and a base that knows the language.
 Second, if the base already ranks at least 75% of the own answers first and its loss on them is at
 least 73% of its loss on the others: then it knew their content, and what it did not know is common
-to all answers. Otherwise, and always for labels, the content is judged. Near the limits of the
-second case the message says so: set `learn`. The choice does not depend on the seed.
+to all answers. Otherwise, and always for labels, the content is judged. Near the limits of
+these choices the message says so: set `learn`. The choice does not depend on the seed.
 
 Answers that reword their prompts, such as headlines and summaries, are judged by the content gain,
 even if `learn` is form: another headline does not become likelier after this text. The base shows

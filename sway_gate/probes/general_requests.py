@@ -80,12 +80,13 @@ def prompts(rows: Iterable[DataRow]) -> Prompts | None:
     )
 
 
-def are_general(prompts: Prompts | None, view: ViewAnswers) -> bool:
-    """Whether the prompts are general requests; not if too few are known."""
+def are_general(prompts: Prompts | None, view: ViewAnswers, slack: float = 0.0) -> bool:
+    """Whether the prompts are general requests; not if too few are known. `slack`: how much easier
+    the limits of the ratios are than usual."""
     found = ratios(prompts, view) if prompts else None
     if found is None or found.language > _LANGUAGE_UP_TO:
         return False
-    return found.novelty <= _NOVELTY_UP_TO and found.shared >= _SHARED_FROM
+    return found.novelty <= _NOVELTY_UP_TO + slack and found.shared >= _SHARED_FROM - slack
 
 
 def ratios(prompts: Prompts, view: ViewAnswers) -> Ratios | None:

@@ -7,6 +7,8 @@ import pytest
 
 from sway_gate.conversation import Conversation, Message, asked
 from sway_gate.measurements import BASE, FINETUNED, Answers, LogProbs, Measurement, ViewAnswers
+from sway_gate.probes import _answers as answers
+from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import general_requests as general
 from sway_gate.probes.base import Context, DataRow
 from sway_gate.spec.probes import AnswerRecall, AnswerSpecificity, Generalization
@@ -53,6 +55,29 @@ def test_general_requests(losses: tuple[float, ...], expected: bool) -> None:
     # A short request can be the same in random order.
     assert found[: len(losses)] == pytest.approx(losses, rel=0.03)
     assert general.are_general(prompts, view_of(prompts, *losses)) is expected
+
+
+HINTS = {
+    # novelty, shared -> what is judged, whether the choice is near a limit
+    "clear": ((0.9, 0.95), "form", False),
+    "hardly new": ((1.1, 0.95), "form", True),
+    "hardly too new": ((1.15, 0.95), "content", True),
+    "hardly shared": ((0.9, 0.68), "content", True),
+    "a subject": ((1.5, 0.3), "content", False),
+}
+
+
+@pytest.mark.parametrize(("losses", "part", "is_near"), HINTS.values(), ids=HINTS)
+def test_a_choice_near_a_limit_says_so(losses: tuple[float, ...], part: str, is_near: bool) -> None:
+    prompts = general.prompts(rows(PROMPTS))
+    assert prompts
+    matrix = answers.design([DataRow(f"q{i}", f"answer {i}") for i in range(20)])
+    never = np.zeros(20, dtype=bool)
+    gains = answers.Gains(*[np.zeros(20)] * 2, never, never, *[np.ones((20, 2))] * 2, [])
+    evidence = wanted.Evidence(matrix, prompts)
+    found = wanted.judged("auto", evidence, view_of(prompts, *losses), gains)
+    assert found.learned == part
+    assert ("near the limit: set learn" in found.reason) is is_near
 
 
 def test_only_surprising_tokens_show_a_common_subject() -> None:
