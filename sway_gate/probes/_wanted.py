@@ -27,6 +27,7 @@ Learned = Literal["content", "form"]
 Part = Literal["all", "content", "form", "free"]
 """The surprising tokens of the answers that count. content: those that most answers do not share;
 form: only those that most answers share; free: all, but not judged, because the wording is free."""
+GENERAL = "the prompts are general requests without a common subject"
 # A question and its answer share words, so a base ranks most answers first even if their facts are
 # unknown to it. Training taught the form only if the base's loss on the own answer is also
 # nearly as large as on the others. Measured: .59 and .63 for invented facts, .82 for a style, .84
@@ -38,16 +39,17 @@ _KNOWN_FROM, _SHARED_FROM = 0.75, 0.73
 # for facts, .86 to .98 for styles.
 _REWORDS_UP_TO = 0.72
 # Other blocks or other prompts of the same data change the ratios by about this much.
-_NEAR_KNOWN, _NEAR_SHARED, _NEAR_REWORDED, _NEAR_GENERAL = 0.1, 0.03, 0.03, 0.05
+_NEAR_KNOWN, _NEAR_SHARED, _NEAR_REWORDED, _NEAR_GENERAL = 0.1, 0.03, 0.03, 0.08
 
 
 class Judged(NamedTuple):
     """What to judge, and why. `rewords`: whether the answers reword their prompts, so that their
-    wording is free."""
+    wording is free. `hint`: what to do if the choice is near a limit."""
 
     learned: Learned
     reason: str
     rewords: bool = False
+    hint: str = ""
 
 
 class Evidence(NamedTuple):
@@ -74,11 +76,11 @@ def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> J
     if learn == "form" and (labels or not _reword(gains)):
         return Judged("form", "learn is form")
     found = _from_base(evidence, view, gains)
-    others = {_from_base(evidence, view, gains, slack)[::2] for slack in (-1.0, 1.0)}
-    if learn == "auto" and others != {found[::2]}:
-        hint = ", which is near the limit: set learn to content or form"
-        return found._replace(reason=found.reason + hint)
-    return found
+    others = [_from_base(evidence, view, gains, slack) for slack in (-1.0, 1.0)]
+    is_clear = all((o.learned, o.rewords) == (found.learned, found.rewords) for o in others)
+    if learn == "form" or is_clear:
+        return found
+    return found._replace(hint=", which is near the limit: set learn to content or form")
 
 
 def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float = 0.0) -> Judged:
@@ -88,7 +90,7 @@ def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float
         # The other answers reword other prompts: the form cannot show in them.
         return Judged("content", "the base reads the answers from their prompts", rewords=True)
     if general.are_general(evidence.prompts, view, slack * _NEAR_GENERAL):
-        return Judged("form", "the prompts are general requests without a common subject")
+        return Judged("form", GENERAL)
     known, total = int(gains.first_before.sum()), len(gains.first_before)
     own, others = gains.losses.mean(axis=0)
     count = f"{known} of {total} own answers first"
@@ -120,7 +122,7 @@ def evidence(context: Context, found: Rows, matrix: Design) -> Evidence:
     is_open = context.learn == "auto" and found.kind == "answers"
     if not is_open or occurring_labels(found.rows):
         return Evidence(matrix)
-    return Evidence(matrix, general.prompts(found.rows))
+    return Evidence(matrix, general.prompts(context.sections))
 
 
 def deciding(context: Context, found: Rows) -> Evidence | None:

@@ -21,12 +21,13 @@ the interval is inconclusive. It does not show whether the model would generate 
 
 The margin can grow although the chosen answers become less likely, because the rejected ones do so
 even more (Razin et al. 2024, arXiv 2410.08847). The probability then goes to text that is neither.
-So the message states both changes in nats per token, and warns if the chosen answers lost, with
-one-sided 95% confidence over triples.
+So the message states both changes in nats per token, and the report says so if both fell and the
+chosen answers lost at least .1, significantly (one-sided, 5%).
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
-- preferences in `held_out:`, at least 4: their mean gain must reach the same limit. Those that
-  repeat a training row are left out (see generalization)
+- preferences in `held_out:`: those that repeat a training row are left out (see generalization);
+  the message states how many of the others moved, and if they are at least 8, their mean gain must
+  reach the same limit
 - passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
   base was wrong; nats per token: chosen +0.31, rejected -0.24; 11 of 12 held-out triples moved
 - fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
@@ -71,7 +72,7 @@ KIND = Kind(
 _MIN_GAIN = 0.1
 _PRIOR = Prior(sd=0.3, df=4)
 _MOST = 0.5
-_MIN_HELD_OUT = 4
+_MIN_HELD_OUT = 8
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
@@ -118,10 +119,12 @@ def requests(spec: PreferenceFlip, context: Context) -> Requests:
     triples = list(spec.triples) or _preferences(context.sections)
     if not triples:
         raise Skip("no preference triples; add `triples:` or sections of kind preference")
-    unseen = overlap.unseen(context.held_out, context.sections, MAX_OVERLAP)
-    held_out = _preferences(unseen.sections)
-    enough = held_out if len(held_out) >= _MIN_HELD_OUT else []
-    return Requests(_scored(triples, context), _scored(enough, context))
+    trained = Section(kind="preference", id="trained", pairs=tuple(triples))
+    unseen = overlap.unseen(context.held_out, (trained,), MAX_OVERLAP)
+    return Requests(
+        _scored(triples, context),
+        _scored(list(dict.fromkeys(_preferences(unseen.sections))), context),
+    )
 
 
 def needs(spec: PreferenceFlip, requests: Requests) -> list[Need]:
@@ -178,7 +181,7 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     limit = spec.assert_flip_rate_gte
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
-    if found.held_out:
+    if len(found.held_out) >= _MIN_HELD_OUT:
         unseen = mean_above(found.held_out, _MIN_GAIN, KIND.resolution, _PRIOR)
         if gain.estimate >= _MIN_GAIN:
             symptom = "memorised, not generalised"
@@ -204,12 +207,13 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
 
 def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     """States that the chosen answers lost, if the margin grew only by the loss of the others."""
-    lost = [-change for change in reading.details.chosen]
-    if mean_above(lost, 0.0, KIND.resolution, _PRIOR).z < Z_95:
+    found = reading.details
+    lost = mean_above([-change for change in found.chosen], 0.0, KIND.resolution, _PRIOR)
+    if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected)) >= 0:
         return ""
     return (
-        "does not judge what the model writes: the chosen answers became less likely too "
-        f"({signed(-float(np.mean(lost)), 2)} nats per token), so it can write neither"
+        "does not judge what the model writes: the chosen answers became less likely too, by "
+        f"{lost.estimate:.2f} nats per token"
     )
 
 
