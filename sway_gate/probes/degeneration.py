@@ -284,7 +284,7 @@ def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator
         if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
             n = len(answers)
             yield Bound(quantity + words, test, limit, is_upper=True, symptom=symptom, n=n)
-    everything, all_limit = found.longer + found.short, _OF_ALL * limit
+    everything, all_limit = found.longer + found.short, round(_OF_ALL * limit, 9)
     test = _increase(everything, all_limit, error_share)
     if found.short and test.z < 0:
         symptom, n = _symptom(everything), len(everything)

@@ -98,9 +98,9 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen`,
-    `rejected`: change of the likelihood of each answer, in nats per token. `held_out`: gains of
-    triples that training did not see."""
+    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen_gains`,
+    `rejected_gains`: change of the likelihood of each answer, in nats per token. `held_out_gains`:
+    gains in margin of triples that training did not see."""
 
     triples: int
     moved: int
@@ -109,9 +109,9 @@ class Found(Details, frozen=True, kw_only=True):
     kept: int
     mean_gain_nats: float
     gains: list[float]
-    chosen: list[float]
-    rejected: list[float]
-    held_out: list[float]
+    chosen_gains: list[float]
+    rejected_gains: list[float]
+    held_out_gains: list[float]
     weakest: list[TripleMargin]
 
 
@@ -155,9 +155,9 @@ def value(
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=float(gains.mean()),
         gains=gains.tolist(),
-        chosen=(after - before)[:, 0].tolist(),
-        rejected=(after - before)[:, 1].tolist(),
-        held_out=_held_out_gains(view, requests),
+        chosen_gains=(after - before)[:, 0].tolist(),
+        rejected_gains=(after - before)[:, 1].tolist(),
+        held_out_gains=_held_out_gains(view, requests),
         weakest=weakest,
     )
     test_statistic = TestStatistic("mean gain", found.mean_gain_nats)
@@ -181,11 +181,11 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     limit = spec.assert_flip_rate_gte
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
-    if len(found.held_out) >= _MIN_HELD_OUT:
-        unseen = mean_above(found.held_out, _MIN_GAIN, KIND.resolution, _PRIOR)
+    if len(found.held_out_gains) >= _MIN_HELD_OUT:
+        unseen = mean_above(found.held_out_gains, _MIN_GAIN, KIND.resolution, _PRIOR)
         if gain.estimate >= _MIN_GAIN:
             symptom = "memorised, not generalised"
-        n = len(found.held_out)
+        n = len(found.held_out_gains)
         tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
     return tests
 
@@ -197,19 +197,21 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
         text += "; the base was right on all"
     else:
         text += f"; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
-    chosen, rejected = (signed(float(np.mean(x)), 2) for x in (found.chosen, found.rejected))
+    chosen, rejected = (
+        signed(float(np.mean(x)), 2) for x in (found.chosen_gains, found.rejected_gains)
+    )
     text += f"; nats per token: chosen {chosen}, rejected {rejected}"
-    if found.held_out:
-        moved = sum(gain > 0 for gain in found.held_out)
-        text += f"; {moved} of {counted(len(found.held_out), 'held-out triple')} moved"
+    if found.held_out_gains:
+        moved = sum(gain > 0 for gain in found.held_out_gains)
+        text += f"; {moved} of {counted(len(found.held_out_gains), 'held-out triple')} moved"
     return text
 
 
 def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     """States that the chosen answers lost, if the margin grew only by the loss of the others."""
     found = reading.details
-    lost = mean_above([-change for change in found.chosen], 0.0, KIND.resolution, _PRIOR)
-    if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected)) >= 0:
+    lost = mean_above([-change for change in found.chosen_gains], 0.0, KIND.resolution, _PRIOR)
+    if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected_gains)) >= 0:
         return ""
     return (
         "does not judge what the model writes: the chosen answers became less likely too, by "

@@ -336,7 +336,7 @@ def test_chosen_answers_that_lose_are_reported(chosen: float, rejected: float, l
         triples=triples(12),
     )
     assert f"chosen {chosen:+.2f}, rejected {rejected:+.2f}" in result.message
-    assert result.details["chosen"] == pytest.approx([chosen] * 12)
+    assert result.details["chosen_gains"] == pytest.approx([chosen] * 12)
     assert ("the chosen answers became less likely" in result.caveat) is lost
 
 
