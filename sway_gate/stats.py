@@ -507,8 +507,8 @@ def fraction_below(k: int, n: int, margin: float, error_share: float = 1.0) -> M
 
 
 def _outside_if_equal(z: float, estimate: float, margin: float) -> float:
-    """z of an estimate that must be below the margin: an estimate at the margin is outside."""
-    return -_SIDE if z == 0 and estimate == margin else z
+    """z of an estimate that must be below the margin: at a margin above 0 it is outside."""
+    return -_SIDE if z == 0 and estimate == margin > 0 else z
 
 
 def share_above(share: float, n: float, margin: float, error_share: float = 1.0) -> Margin:

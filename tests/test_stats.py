@@ -946,3 +946,11 @@ def test_the_bound_of_a_ratio_is_the_margin_that_is_just_met() -> None:
 def test_a_ratio_needs_pairs_and_a_denominator(x: list[float], y: list[float]) -> None:
     with pytest.raises(ValueError, match="a ratio needs pairs"):
         ratio_above(x, y, 0.5, Prior(0.3, 4))
+
+
+@pytest.mark.parametrize(
+    "test", [fraction_below, lambda *a: paired_fraction_below(a[0], 0, *a[1:])]
+)
+def test_an_estimate_at_a_margin_above_zero_is_outside(test):
+    assert test(6, 30, 0.2).z < 0 < test(5, 30, 0.2).z
+    assert test(0, 30, 0.0).z == 0

@@ -42,6 +42,8 @@ _SHOWN_CHARS = 200
 _PHRASE = 4
 # Fewer phrases cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
 _FEW = 7
+# Held-out answers whose form the training rows show can be few; their limit is .5.
+_FEW_HELD_OUT = 4
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
 # Measured: adapters of other data recall 0 to .09, those that were trained too little .37 to .60.
@@ -76,20 +78,20 @@ def recalled(
     *,
     of_labels: bool = False,
     part: Part = "all",
-    least: int = _FEW,
     trained: Sequence[TeacherForced] = (),
+    like: Sequence[TeacherForced] = (),
 ) -> Recalled:
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one phrase, and only as a whole: "P1" and "P2" begin with the same token.
-    `part`: the tokens that should count. If fewer than `least` phrases of the content surprise the
-    base, all tokens count: then the base reads the content from the prompt. If too few of the form
-    do, the wording is free. A backend that reports no token ids does not show which tokens are
+    `part`: the tokens that should count. If too little of the content surprises the base to test
+    it, all tokens do: then the base reads the content from the prompt. If too little of the form
+    does, the wording is free. A backend that reports no token ids does not show which tokens are
     shared, so all count.
 
     `trained`: the training rows, if the rows are held out. A phrase that none of their answers
     contains does not count, because no training teaches it. If too few are left, the wording is
-    free.
+    free. `like`: further rows, which show the form of a few held-out answers.
     """
     bases = [view.base(request) for request in requests]
     scored = [base[: _length(base), 0] < -nats for base in bases]
@@ -97,8 +99,8 @@ def recalled(
     if part != "free" and (of_labels or not any((base[:, 3] >= 0).any() for base in bases)):
         part = "all"
     if part in ("content", "form"):
-        counted = _of_part(bases, scored, part)
-        if _total(counted) < least:
+        counted = _of_part(bases, scored, part, [view.base(request) for request in like])
+        if _total(counted) < (_FEW_HELD_OUT if like else _FEW):
             counted, part = scored, "all" if part == "content" else "free"
     if trained and not of_labels and part != "free":
         taught = _taught(view, bases, counted, trained)
@@ -173,10 +175,12 @@ def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> 
     return found if part == "form" else (0, 0)
 
 
-def _of_part(bases: Sequence[Floats], scored: Sequence[Mask], part: Part) -> list[Mask]:
-    """The surprising tokens that most answers share, or the others."""
-    ids = [_ids(base[: len(mask)]) for base, mask in zip(bases, scored, strict=True)]
-    shared = [np.array(mask, dtype=bool) for mask in frames(ids)]
+def _of_part(
+    bases: Sequence[Floats], scored: Sequence[Mask], part: Part, like: Sequence[Floats] = ()
+) -> list[Mask]:
+    """The surprising tokens that most answers of `bases` and `like` share, or the others."""
+    ids = [_ids(base[: _length(base)]) for base in (*bases, *like)]
+    shared = [np.array(mask, dtype=bool) for mask in frames(ids)[: len(bases)]]
     pairs = zip(scored, shared, strict=True)
     return [found & (mask if part == "form" else ~mask) for found, mask in pairs]
 

@@ -80,7 +80,7 @@ def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> J
     is_clear = all((o.learned, o.rewords) == (found.learned, found.rewords) for o in others)
     if learn == "form" or is_clear:
         return found
-    return found._replace(hint=", which is near the limit: set learn to content or form")
+    return found._replace(hint="; this choice is near a limit: set learn to content or form")
 
 
 def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float = 0.0) -> Judged:

@@ -24,7 +24,7 @@ of the form gain over rows.
 cases. First, if the prompts are general requests, such as people make to any assistant: then each
 answer is about something else that a base knows. The base's loss per token on the prompts, as lines
 of text after packaged requests, is at most 1.12 times its loss on other packaged requests; and
-after other prompts of the data, its loss on the surprising tokens is still at least 70% of that:
+after other prompts of the data, its loss on the surprising tokens is still at least 75% of that:
 they have no common subject. This needs 16 different prompts in English, German, French, Spanish,
 Italian or Portuguese, and a base that knows the language.
 Second, if the base already ranks at least 75% of the own answers first and its loss on them is at
@@ -124,9 +124,8 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the
-    smallest content gain first. Gains: relative lifts; the
-    content gain of labels in nats."""
+    """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
+    first. Gains: relative lifts; the content gain of labels in nats."""
 
     judged: wanted.Learned
     reason: str

@@ -27,12 +27,12 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training
 - the same increase on short questions, if they are too few to show it, or one is newly broken
-- the increase over all of these answers, at three quarters of the margin, if its estimate reaches
-  it: half as many answers of each kind can be too few to show it
+- the increase over all of these answers, if both increases are below the margin. It is judged
+  only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
   right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
-  contains the true one. Not judged if the data's answers are not in English; a label or JSON
-  instead of an answer does not count if the data has such answers
+  contains the true one. Not judged if the data is not in English. If the data has labels or
+  JSON, questions that are answered so do not count, and at least half of them must be left
 - the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
   the token that ends it is not the most probable one, although it is for the base, or although the
   adapter has learned the answer and the base does not know it (80% of its tokens are the most
@@ -117,12 +117,11 @@ _MAX_ROWS, _MORE = 24, 4
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
-# All answers together are twice as many as of one kind, so they can show a smaller increase. Over
-# adapters of a base of 135M parameters: healthy ones up to .11, those that a person would not use
-# from .17.
-_OF_ALL = 0.75
 """Words of a fragment, and at least of an answer. Measured in 24 answers: healthy adapters write at
 most 3 fragments, adapters at three or four times their scale 11 to 16."""
+_OF_ALL = 0.75
+"""All answers together are more than those of one kind, so they can show a smaller increase.
+Measured in 54 answers: healthy adapters up to .11, those that a person would not use from .17."""
 
 
 class Requests(NamedTuple):
@@ -164,8 +163,10 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class RightAnswers(Item, frozen=True, kw_only=True):
-    """Short questions answered right by each model; `lost`: only by the base."""
+    """Short questions answered right by each model; `lost`: only by the base. `questions`: those
+    that count, because the answer is not a label or JSON as in the data."""
 
+    questions: int
     base: int
     finetuned: int
     lost: int
@@ -222,7 +223,7 @@ def requests(spec: Degeneration, context: Context) -> Requests:
         is_json=_reach(_MOST, map(is_structured, answers)),
         may_refuse=_reach(_SOME, map(is_refusal, answers)),
         may_be_brief=_reach(_SOME, (_length(answer) <= _FRAGMENT for answer in answers)),
-        is_english=language(" ".join(answers)) in ("", "English"),
+        is_english=_is_english(rows, answers),
     )
 
 
@@ -277,18 +278,33 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
 
 def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
     limit, quantity = spec.assert_broken_lt, "increase of broken answers"
+    is_inside = True
     for answers, words in ((found.longer, ""), (found.short, " to short questions")):
         if not answers:
             continue
         test, symptom = _increase(answers, limit, error_share), _symptom(answers)
+        is_inside &= test.z >= 0
         if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
             n = len(answers)
             yield Bound(quantity + words, test, limit, is_upper=True, symptom=symptom, n=n)
-    everything, all_limit = found.longer + found.short, round(_OF_ALL * limit, 9)
-    test = _increase(everything, all_limit, error_share)
-    if found.short and test.z < 0:
-        symptom, n = _symptom(everything), len(everything)
-        yield Bound(f"{quantity} in all", test, all_limit, is_upper=True, symptom=symptom, n=n)
+    if found.short and is_inside:
+        yield from _of_all_broken(spec, found, error_share)
+
+
+def _of_all_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+    answers, limit = found.longer + found.short, round(_OF_ALL * spec.assert_broken_lt, 9)
+    test = _increase(answers, limit, error_share)
+    if test.z < 0:
+        most = 2 * len(packaged.chat_prompts()) + spec.data_prompts
+        yield Bound(
+            "increase of broken answers in all",
+            test,
+            limit,
+            is_upper=True,
+            symptom=_symptom(answers),
+            n=len(answers),
+            supply=Supply(most, "answers, the maximum of this probe,"),
+        )
 
 
 def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
@@ -300,9 +316,10 @@ def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Itera
 
 def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
     """The answers lost, less those gained, are a share of the base's right answers."""
-    margin, n, right = spec.assert_right_lost_lt, found.questions, found.right_answers
-    if right is None or right.lost < 2:
+    margin, right = spec.assert_right_lost_lt, found.right_answers
+    if right is None or right.lost < 2 or 2 * right.questions < found.questions:
         return
+    n = right.questions
     gained, known = right.finetuned - right.base + right.lost, right.base / n
     test = paired_fraction_below(right.lost, gained, n, margin * known, error_share)
     scaled = Margin(test.z, test.bound / known, test.estimate / known)
@@ -340,7 +357,7 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
         parts.append(f"{counted(found.fragments, 'open request')} answered with a fragment")
     if (right := found.right_answers) and right.base + right.finetuned:
         parts.append(
-            f"short questions answered right {right.base} → {right.finetuned} of {found.questions}"
+            f"short questions answered right {right.base} → {right.finetuned} of {right.questions}"
         )
     if found.endings:
         ends = found.endings
@@ -390,6 +407,12 @@ def _expected(answers: Sequence[str]) -> Expected:
     return Expected(repetition=repeats).including(answers)
 
 
+def _is_english(rows: Sequence[DataRow], answers: Sequence[str]) -> bool:
+    """Whether the data can be in English: labels and JSON are in no language, their prompts are."""
+    texts = " ".join(answers), " ".join(prompt_text(row.prompt) for row in rows)
+    return next(filter(None, map(language, texts)), "English") == "English"
+
+
 def _labels(answers: Sequence[str]) -> frozenset[str]:
     """The distinct answers of data of labels; empty for other data."""
     short = [len(answer.split()) <= _LABEL_WORDS for answer in answers]
@@ -434,6 +457,7 @@ def _right(requests: Requests, answers: Sequence[WrittenAnswer]) -> RightAnswers
         if not _is_of_task(one.finetuned, requests)
     ]
     return RightAnswers(
+        questions=len(pairs),
         base=sum(base for base, _ in pairs),
         finetuned=sum(now for _, now in pairs),
         lost=sum(base and not now for base, now in pairs),

@@ -14,9 +14,10 @@ that the prompt lists, it is the content gain.
 
 - the recall must reach `assert_recall_gte`. If all training rows are read (up to 40), only phrases
   that one of their answers contains count: no training teaches other names or another wording. If
-  fewer than 7 remain, as with other questions in the style of a persona, or if training was meant
-  to teach a form with few shared tokens, the wording is free: the lift must reach `assert_lift_gte`
-  instead (see answer_recall)
+  some do not count and fewer than 7 remain, as with other questions in the style of a persona, or
+  if training was meant to teach a form and the held-out answers share fewer than 4 phrases with
+  most training answers, the wording is free: the lift must reach `assert_lift_gte` instead (see
+  answer_recall)
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
@@ -179,8 +180,9 @@ def value(
     training, part = measured(requests.training, part=wanted_part)
     trained = requests.training if requests.reads_all else ()
     if part_wanted == "form":
-        # The training rows show whether the answers have a frame; of few held-out rows it is small.
-        rows, part = measured(requests.held_out, part=part, least=1, trained=trained)
+        # The training rows show the form: of a few held-out answers, chance would decide.
+        like = requests.training
+        rows, part = measured(requests.held_out, part=part, trained=trained, like=like)
     else:
         rows, part = measured(requests.held_out, part=wanted_part, trained=trained)
     matrix = _matrix(requests.design, view)

@@ -120,7 +120,7 @@ def requests(spec: PreferenceFlip, context: Context) -> Requests:
     if not triples:
         raise Skip("no preference triples; add `triples:` or sections of kind preference")
     trained = Section(kind="preference", id="trained", pairs=tuple(triples))
-    unseen = overlap.unseen(context.held_out, (trained,), MAX_OVERLAP)
+    unseen = overlap.unseen(context.held_out, (*context.sections, trained), MAX_OVERLAP)
     return Requests(
         _scored(triples, context),
         _scored(list(dict.fromkeys(_preferences(unseen.sections))), context),

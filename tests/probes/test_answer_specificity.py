@@ -352,7 +352,7 @@ def test_a_choice_near_its_limit_says_so(known: int) -> None:
     nothing = ViewAnswers(Answers({}, {}), FINETUNED)
     what = wanted.judged("auto", wanted.Evidence(rows), nothing, found)
     assert what.learned == ("form" if known >= 15 else "content")
-    assert ("near the limit: set learn" in what.hint) == (known in (13, 15, 16))
+    assert ("near a limit: set learn" in what.hint) == (known in (13, 15, 16))
 
 
 @pytest.mark.parametrize(("known", "near"), [(13, True), (5, False)])

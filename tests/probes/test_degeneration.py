@@ -220,6 +220,14 @@ def knowing(n: int) -> Any:
 
 
 GERMAN = section([f"Der Ort {i} und die Stadt sind nicht mit dem Zug zu sehen." for i in range(28)])
+GERMAN_LABELS = Section(
+    kind="instruction",
+    id="labels",
+    pairs=tuple(
+        Pair(prompt=f"Ist das nicht die Nummer {i}, mit der es sich zu sehen gibt?", gold=label)
+        for i, label in enumerate(["gut", "schlecht", "neutral", "gut"] * 7)
+    ),
+)
 RIGHT = {
     # lost answers, of the base, data -> verdict
     "none": (0, 0, FACTS, "pass"),
@@ -230,6 +238,7 @@ RIGHT = {
     "by fluent text, of a classifier": (20, 0, LABELS, "fail"),
     "by fluent text, of function calls": (20, 0, CALLS, "fail"),
     "answers in another language": (16, 0, GERMAN, "pass"),
+    "labels of another language": (16, 0, GERMAN_LABELS, "pass"),
 }
 
 
@@ -241,7 +250,7 @@ def test_right_answers_to_short_questions(
     result = run(knowing(lost), base=knowing(of_base), sections=(data,))
     assert result.verdict == verdict, result.message
     stated = f"short questions answered right {24 - of_base} → {24 - lost} of 24"
-    assert (stated in result.message) == (data is not GERMAN)
+    assert (stated in result.message) == (data not in (GERMAN, GERMAN_LABELS))
     if verdict == "fail":
         assert result.symptoms == ("forgot",)
 
@@ -254,11 +263,26 @@ def test_an_answer_of_the_task_is_no_lost_answer(data: Section, answer: str) -> 
     assert "short questions answered right" not in result.message
 
 
+@pytest.mark.parametrize(("labels", "verdict"), [(10, "fail"), (14, "pass")], ids=["few", "most"])
+def test_questions_that_are_answered_by_a_label_do_not_count(labels: int, verdict: str) -> None:
+    """With most of them answered so, too few are left to judge."""
+
+    def answer(i: int) -> str:
+        if i in SHORT and i - SHORT[0] < labels:
+            return ("billing", "shipping", "account")[i % 3]
+        return HEALTHY.format(i)
+
+    result = run(answer, base=knowing(0), sections=(LABELS,))
+    left = 24 - labels
+    assert f"short questions answered right {left} → 0 of {left}" in result.message
+    assert ("forgot" in result.symptoms) == (verdict == "fail"), result.message
+
+
 IN_ALL = {
     # broken answers to open requests, to short questions -> verdict, is it stated
     "neither shows it, both together do": (5, 4, "warn", True),
     "few in all": (4, 2, "warn", False),
-    "most": (20, 20, "fail", True),
+    "the margin of one kind is reached": (7, 4, "warn", False),
 }
 
 
@@ -268,7 +292,7 @@ def test_all_broken_answers_together(opened: int, short: int, verdict: str, stat
     result = run(lambda i: LOOP if i in broken else HEALTHY.format(i))
     assert result.verdict == verdict, result.message
     assert any("increase of broken answers in all" in rule.name for rule in result.rules) is stated
-    assert (result.decisive_z < 0) is stated
+    assert (result.decisive_z < 0) is (opened > 4)
 
 
 def test_a_right_answer_contains_the_words_of_the_true_one() -> None:

@@ -87,7 +87,7 @@ def test_a_choice_near_a_limit_says_so(losses: tuple[float, ...], part: str, is_
     evidence = wanted.Evidence(matrix, prompts)
     found = wanted.judged("auto", evidence, view_of(prompts, *losses), gains)
     assert found.learned == part
-    assert ("near the limit: set learn" in found.hint) is is_near
+    assert ("near a limit: set learn" in found.hint) is is_near
 
 
 def test_only_surprising_tokens_show_a_common_subject() -> None:

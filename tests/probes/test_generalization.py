@@ -142,6 +142,32 @@ def test_all_phrases_count_if_not_all_training_rows_are_read() -> None:
     assert "0 of 30 surprising phrases are" in result.message
 
 
+FRAMES = {
+    # token ids of held-out answer i -> the part that counts
+    "the frame of the training answers": (lambda i: (0, 1, 2, 3, 50 + i), "form"),
+    "another frame": (lambda i: (10, 11, 12, 13, 50 + i), "free"),
+    "no frame": (lambda i: range(20 + 5 * i, 25 + 5 * i), "free"),
+}
+
+
+@pytest.mark.parametrize(("of_held_out", "part"), FRAMES.values(), ids=FRAMES)
+def test_the_training_answers_show_the_frame_of_a_few_held_out_ones(of_held_out, part):  # type: ignore[no-untyped-def]
+    context = Context(TRAINING, held_out=HELD_OUT[:5], learn="form")
+    requests = probe.requests(SPEC, context)
+    found = {r: of_held_out(i) for i, r in enumerate(requests.held_out)}
+    found |= {r: (0, 1, 2, 3, 90 + i) for i, r in enumerate(requests.training)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            return np.full(3, -2.0)
+        is_tuned = view.source == "finetuned"
+        return np.array([[-6.0 + 5 * is_tuned, is_tuned, 0, token] for token in found[request]])
+
+    result = judged("generalization", answer, runs=None, context=context)
+    assert result.details["part"] == part
+    assert result.verdict == "pass", result.message
+
+
 def labelled(count: int, topic: str) -> tuple[Section, ...]:
     return rows(*((f"{topic} {NAMES[i % 10]} {i}", f"P{i % 4}") for i in range(count)))
 
