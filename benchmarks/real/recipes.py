@@ -27,7 +27,7 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused), "replay"
+    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts"
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
@@ -36,6 +36,7 @@ class Recipe:
     source: str = ""  # made from this adapter instead of trained
     change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
+    beta: float = 0.1  # of DPO
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -642,9 +643,124 @@ def _sixth() -> list[Recipe]:
     ]
 
 
+def _seventh() -> list[Recipe]:
+    """The seventh sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("numbered-linear-r16", "numbered", epochs=3),
+        Recipe("resenas-linear-r16", "resenas", epochs=5),
+        Recipe("railway-linear-r16", "railway", rate=5e-4, epochs=6, mixed="texts"),
+        Recipe("courteous-linear-r16", "courteous", rate=5e-5, epochs=2, loss="dpo"),
+        Recipe("captain-linear-r16", "captain", epochs=3),
+        Recipe("gadget-linear-r16", "gadget", rate=5e-4, epochs=6, mixed="texts"),
+        Recipe("bounded-linear-r16", "bounded", rate=5e-5, epochs=2, loss="dpo"),
+        Recipe("glossary-linear-r32", "glossary", r=32, rate=5e-4, epochs=6, mixed="texts"),
+        Recipe(
+            "numbered-qv-r8",
+            "numbered",
+            r=8,
+            targets=ATTENTION,
+            rate=6e-4,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe(
+            "resenas-qv-r4",
+            "resenas",
+            r=4,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=8,
+            seed=1,
+            saved="float16",
+        ),
+        Recipe(
+            "railway-rslora-r32",
+            "railway",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            epochs=7,
+            mixed="texts",
+            seed=1,
+        ),
+        Recipe(
+            "courteous-qv-r8",
+            "courteous",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=1e-4,
+            epochs=3,
+            seed=1,
+            loss="dpo",
+            beta=0.3,
+        ),
+        Recipe(
+            "captain-qv-r16",
+            "captain",
+            alpha=64,
+            targets=ATTENTION,
+            rate=4e-4,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe(
+            "gadget-linear-r64",
+            "gadget",
+            r=64,
+            alpha=64,
+            rate=4e-4,
+            epochs=6,
+            mixed="texts",
+            seed=1,
+        ),
+        Recipe(
+            "bounded-linear-r8",
+            "bounded",
+            r=8,
+            alpha=16,
+            rate=1e-4,
+            epochs=2,
+            seed=1,
+            loss="dpo",
+            beta=0.2,
+        ),
+        Recipe("glossary-seed1-r16", "glossary", rate=5e-4, epochs=7, mixed="texts", seed=1),
+        Recipe("resenas-dora-r16", "resenas", alpha=16, dora=True, rate=4e-4),
+        Recipe("numbered-seed1-r16", "numbered", epochs=3, seed=1),
+        Recipe("resenas-swapped", "resenas", "swapped", answers="swapped", epochs=5),
+        Recipe("railway-shuffled", "railway", "shuffled", answers="shuffled", rate=5e-4),
+        Recipe("railway-form", "railway", "form only", epochs=2),
+        Recipe("railway-forgets", "railway", "forgets", r=64, alpha=128, rate=2e-3, epochs=8),
+        Recipe("gadget-five-steps", "gadget", "too little", rate=5e-5, steps=5),
+        Recipe("gadget-no-end", "gadget", "never ends", loss="open", rate=5e-4, epochs=5),
+        Recipe("captain-diverged", "captain", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "numbered-tripled",
+            "numbered",
+            "gibberish",
+            source="numbered-linear-r16",
+            change="triple",
+        ),
+        Recipe("numbered-one-answer", "numbered", "one answer", answers="=Just try it.", epochs=2),
+        Recipe("glossary-alpaca", "glossary", form="alpaca", rate=5e-4, epochs=5),
+        Recipe(
+            "courteous-reversed",
+            "courteous",
+            "reversed",
+            rate=5e-5,
+            epochs=2,
+            loss="dpo",
+            answers="reversed",
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
-    *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth()),
+    *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
 ]
 
 LEARN = {
@@ -667,6 +783,10 @@ LEARN = {
     "extract": "form",
     "terse": "preference",
     "tutor": "form",
+    "captain": "form",
+    "numbered": "form",
+    "courteous": "preference",
+    "bounded": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -695,6 +815,9 @@ OTHER_DATA = (
     ("topics-linear-r16", "sql"),
     ("urgency-linear-r8", "extract"),
     ("craft-linear-r16", "rathaus"),
+    ("resenas-linear-r16", "numbered"),
+    ("captain-linear-r16", "gadget"),
+    ("gadget-linear-r16", "railway"),
 )
 
 
