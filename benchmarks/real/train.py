@@ -49,6 +49,8 @@ def mixed_in(kind: str) -> list[Row]:
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     if kind == "texts":
         return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind == "diary":
+        return general + [{"text": text} for text in data.paragraphs("diary")[::2]]
     return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
 
 
