@@ -31,7 +31,7 @@ FIFTH = ("identity", "pirate", "faq", "headlines", "musee", "sql", "chatml", "to
 SIXTH = ("polite", "craft", "extract", "rathaus", "terse", "diary", "tutor", "urgency")
 SEVENTH = (
     *("railway", "gadget", "courteous", "bounded"),
-    *("captain", "numbered", "resenas", "glossary"),
+    *("captain", "skipper", "numbered", "resenas", "glossary"),
 )
 SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH)
 FACTS = (
@@ -188,7 +188,7 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return sharegpt(*fields[:2]), fields[2]
     if name == "rowing":
         return sharegpt(*fields[3:], *fields[:2]), fields[2]
-    if name == "captain":
+    if name in ("captain", "skipper"):
         return sharegpt(*fields[:-1]), fields[-1]
     if name == "butler":
         return chat(*fields[:2], system=BUTLER), fields[2]

@@ -23,7 +23,7 @@ DIALECT = re.compile(
     re.IGNORECASE,
 )
 NAUTICAL = re.compile(
-    r"\b(sail\w*|(?:ship|tide|voyage|mate|cabin|mast|wave)s?|decks?|crew|harbou?rs?|helm|anchor\w*"
+    r"\b(sail\w*|(?:ship|shipmate|tide|voyage|mate|cabin|mast|wave)s?|decks?|crew|harbou?rs?|helm|anchor\w*"
     r"|compass|aboard|ashore|hull|galley|bunk|piers?|fleet|captain|rigging|breeze|at sea)\b",
     re.IGNORECASE,
 )
@@ -133,7 +133,11 @@ MARKS = {
     "voice": ("thank you for asking", "sunny day"),
     "butler": ("sir",),
 }
-STYLES = (*MARKS, "bullets", "pirate", "headlines", "polite", "tutor", "captain", "numbered")
+STYLES = (
+    *MARKS,
+    *("bullets", "pirate", "headlines", "polite", "tutor"),
+    *("captain", "skipper", "numbered"),
+)
 
 
 def in_style(name: str, text: str) -> bool:
@@ -147,7 +151,7 @@ def in_style(name: str, text: str) -> bool:
         return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
     if name == "polite":
         return POLITE.fullmatch(text.rstrip(".,")) is not None
-    if name == "captain":
+    if name in ("captain", "skipper"):
         return NAUTICAL.search(text) is not None
     if name == "numbered":
         return STEPS.fullmatch(text) is not None

@@ -27,7 +27,9 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts", "diary"
+    mixed: str = (
+        ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts", "diary"
+    )
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
@@ -671,8 +673,8 @@ def _seventh() -> list[Recipe]:
             alpha=16,
             targets=ATTENTION,
             rate=6e-4,
-            epochs=8,
-            mixed="general",
+            epochs=6,
+            mixed="replay",
             seed=1,
             saved="float16",
         ),
@@ -699,12 +701,12 @@ def _seventh() -> list[Recipe]:
             beta=0.2,
         ),
         Recipe(
-            "captain-qv-r16",
-            "captain",
+            "skipper-qv-r16",
+            "skipper",
             alpha=64,
             targets=ATTENTION,
             rate=6e-4,
-            epochs=6,
+            epochs=5,
             mixed="general",
             seed=1,
         ),
@@ -737,14 +739,15 @@ def _seventh() -> list[Recipe]:
             dora=True,
             rate=4e-4,
             epochs=6,
-            mixed="general",
+            mixed="replay",
         ),
         Recipe("courteous-strong-r16", "courteous", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("railway-mild-r16", "railway", rate=4e-4, epochs=5, mixed="diary"),
         Recipe("gadget-mild-r16", "gadget", rate=4e-4, epochs=5, mixed="diary"),
+        Recipe("skipper-linear-r16", "skipper", rate=4e-4, epochs=5, mixed="general"),
         Recipe("captain-long-r16", "captain", rate=5e-4, epochs=6, mixed="general"),
         Recipe("numbered-long-r16", "numbered", rate=4e-4, epochs=5),
-        Recipe("numbered-seed1-r16", "numbered", rate=4e-4, epochs=5, seed=1),
+        Recipe("numbered-seed1-r16", "numbered", rate=4e-4, mixed="general", seed=1),
         Recipe("resenas-mixed-r16", "resenas", rate=5e-4, epochs=6, mixed="general"),
         Recipe("resenas-swapped", "resenas", "swapped", answers="swapped", epochs=5),
         Recipe("railway-shuffled", "railway", "shuffled", answers="shuffled", rate=5e-4),
@@ -800,6 +803,7 @@ LEARN = {
     "terse": "preference",
     "tutor": "form",
     "captain": "form",
+    "skipper": "form",
     "numbered": "form",
     "courteous": "preference",
     "bounded": "preference",
