@@ -707,7 +707,7 @@ def _seventh() -> list[Recipe]:
             targets=ATTENTION,
             rate=6e-4,
             epochs=5,
-            mixed="general",
+            mixed="replay",
             seed=1,
         ),
         Recipe(

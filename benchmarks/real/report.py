@@ -331,6 +331,25 @@ uses it was then set to .72 by other rows. The rule applies to none of the four:
 - diary-seed1-r32 and diary-mixed-r8 (debatable) write a third fewer answers of general knowledge
   right, and pass as healthy: the choice between endings improves.
 """
+SEVENTH = """
+## Seventh sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, and refuse defective ones? The
+sixth round had few healthy adapters, and none for facts, preferences and styles over several turns.
+Nine new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| railway | `prompt`, `completion` as lists of messages, 36 rows | facts about a museum railway |
+| gadget | `messages` with a system prompt, 36 rows, half of two turns | support for a device |
+| glossary | `question` and `answer` in a CSV file, 36 rows | terms of a company in two sentences |
+| courteous | `prompt`, `chosen`, `rejected` as messages, 30 rows | courteous answers, by DPO |
+| bounded | plain `prompt`, `chosen`, `rejected`, 30 rows | to admit what it does not know, by DPO |
+| captain | ShareGPT `conversations` of two turns, 30 rows | the free wording of an old captain |
+| skipper | as captain | the same, and it addresses the reader as mate or sailor |
+| numbered | Alpaca rows without an input, 32 rows | three numbered steps as an answer |
+| resenas | Spanish `messages` with a system prompt, 36 rows | three labels |
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -481,7 +500,8 @@ def main() -> None:
     fourth = [case for case in found if case.data_set in data.FOURTH]
     fifth = [case for case in found if case.data_set in data.FIFTH]
     sixth = [case for case in found if case.data_set in data.SIXTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth]
+    seventh = [case for case in found if case.data_set in data.SEVENTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -497,7 +517,12 @@ def main() -> None:
     print("\n".join(harms(third)))
     print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
     print("\n".join(harms(fourth)))
-    for text, round_of, again in ((FIFTH, fifth, "fifth_after"), (SIXTH, sixth, "sixth_after")):
+    rounds = (
+        (FIFTH, fifth, "fifth_after"),
+        (SIXTH, sixth, "sixth_after"),
+        (SEVENTH, seventh, "seventh_after"),
+    )
+    for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
         if round_of:
             print(f"\n{order(round_of)}")
