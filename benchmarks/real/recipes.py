@@ -765,6 +765,7 @@ def _seventh() -> list[Recipe]:
         ),
         Recipe("numbered-replay-r16", "numbered", rate=4e-4, epochs=5, mixed="replay"),
         Recipe("resenas-replay-r16", "resenas", rate=5e-4, epochs=6, mixed="replay"),
+        Recipe("railway-seed1-r16", "railway", rate=4e-4, epochs=5, mixed="diary", seed=1),
         Recipe("skipper-linear-r16", "skipper", rate=4e-4, epochs=5, mixed="general"),
         Recipe("captain-long-r16", "captain", rate=5e-4, epochs=6, mixed="general"),
         Recipe("numbered-long-r16", "numbered", rate=4e-4, epochs=5),
