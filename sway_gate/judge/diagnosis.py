@@ -226,14 +226,20 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     """
     losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
     scales = [loss.best for loss in losses if loss.source == "sections"]
-    judged = [result for result in results if read(result.details, ContentGain)]
-    gains = [rule.verdict for result in judged for rule in result.rules if rule.name == "z"]
-    if not scales or not gains:
+    pairing = _pairing(results)
+    if not scales or pairing is None:
         return None
     if scales[0] > 1:
-        return "barely trained" if gains[0] is Verdict.PASS else None
-    is_elsewhere = scales[0] < 1 or gains[0] is not Verdict.PASS
+        return "barely trained" if pairing is Verdict.PASS else None
+    is_elsewhere = scales[0] < 1 or pairing is not Verdict.PASS
     return "learned another thing" if is_elsewhere else None
+
+
+def _pairing(results: Sequence[ProbeResult]) -> Verdict | None:
+    """Whether own answers gained significantly more than others; None if no probe tests it."""
+    judged = [result for result in results if read(result.details, ContentGain)]
+    gains = [rule.verdict for result in judged for rule in result.rules if rule.name == "z"]
+    return gains[0] if gains else None
 
 
 def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
@@ -245,9 +251,12 @@ def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
         found.name in r.symptoms or (r.category == "attribution" and r.verdict is Verdict.FAIL)
         for r in others
     )
-    missing = (
-        "too little for one of the probes" if is_learned else "it has not learned its data yet"
-    )
+    if is_learned:
+        missing = "too little for one of the probes"
+    elif _pairing(results) in (Verdict.PASS, None):
+        missing = "it has not learned its data yet"
+    else:
+        missing = "it has not learned its data yet, or this is not its data"
     return structs.replace(found, sentence=f"The adapter changes the model, but {missing}.")
 
 

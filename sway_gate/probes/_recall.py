@@ -81,9 +81,10 @@ def recalled(
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one phrase, and only as a whole: "P1" and "P2" begin with the same token.
-    `part`: the tokens that should count. If none of them surprises the base, or too little of the
-    content to test it, all tokens do: then the base reads the content from the prompt. A backend
-    that reports no token ids does not show which tokens are shared, so all count.
+    `part`: the tokens that should count. If too little of the content surprises the base to test
+    it, all tokens do: then the base reads the content from the prompt. If too little of the form
+    does, the wording is free. A backend that reports no token ids does not show which tokens are
+    shared, so all count.
 
     `trained`: the training rows, if the rows are held out. A phrase that none of their answers
     contains does not count, because no training teaches it. If too few are left, the wording is
@@ -96,7 +97,7 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if _total(counted) < (_FEW if part == "content" else 1):
+        if _total(counted) < _FEW:
             counted, part = scored, "all" if part == "content" else "free"
     if trained and not of_labels and part != "free":
         taught = _taught(view, bases, counted, trained)

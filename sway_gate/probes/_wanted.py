@@ -10,8 +10,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sway_gate.measurements import ViewAnswers
-from sway_gate.probes._answers import MIN_ROWS, Design, Gains, Rows, design, gains, occurring_labels
-from sway_gate.probes.base import Context, Skip
+from sway_gate.probes import general_requests as general
+from sway_gate.probes._answers import (
+    MIN_ROWS,
+    Design,
+    Gains,
+    Rows,
+    cells,
+    design,
+    gains,
+    occurring_labels,
+)
+from sway_gate.probes.base import Context, Need, Skip
 
 Learned = Literal["content", "form"]
 Part = Literal["all", "content", "form", "free"]
@@ -40,8 +50,23 @@ class Judged(NamedTuple):
     rewords: bool = False
 
 
-def judged(learn: str, gains: Gains, design: Design) -> Judged:
+class Evidence(NamedTuple):
+    """What decides between content and form: the matrix, and the prompts if the spec does not
+    decide."""
+
+    matrix: Design
+    prompts: general.Prompts | None = None
+
+    @property
+    def needs(self) -> list[Need]:
+        """The requests; of the prompts, only the base's answers."""
+        lines = self.prompts.requests if self.prompts else []
+        return [*map(Need, cells(self.matrix)), *(Need(line, (0.0,), False) for line in lines)]
+
+
+def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> Judged:
     """What to judge. `learn`: the setting of the spec, "auto" if it is open."""
+    design = evidence.matrix
     if learn == "content":
         return Judged("content", "learn is content")
     if design.labels and learn == "auto":
@@ -51,6 +76,8 @@ def judged(learn: str, gains: Gains, design: Design) -> Judged:
         return Judged("content", "the base reads the answers from their prompts", rewords=True)
     if learn == "form":
         return Judged("form", "learn is form")
+    if general.are_general(evidence.prompts, view):
+        return Judged("form", "the prompts are general requests without a common subject")
     known, total = int(gains.first_before.sum()), len(gains.first_before)
     own, others = gains.losses.mean(axis=0)
     count = f"{known} of {total} own answers first"
@@ -72,27 +99,35 @@ def _reword(gains: Gains) -> bool:
     return bool(is_known and are_enough and own <= _REWORDS_UP_TO * others)
 
 
-def deciding(context: Context, found: Rows) -> Design | None:
-    """The matrix by which `judged_part` decides; None if it needs none.
+def evidence(context: Context, found: Rows, matrix: Design) -> Evidence:
+    """The matrix, with the prompts of the rows if they can decide.
 
-    The spec can decide. Labels and prose have no form that is judged apart, and of too few rows
-    nothing is known.
+    The spec can decide. Labels and prose have no form that is judged apart.
     """
+    is_open = context.learn == "auto" and found.kind == "answers"
+    if not is_open or occurring_labels(found.rows):
+        return Evidence(matrix)
+    return Evidence(matrix, general.prompts(found.rows))
+
+
+def deciding(context: Context, found: Rows) -> Evidence | None:
+    """The evidence by which `judged_part` decides; None if it needs none, or if there are too few
+    rows."""
     if context.learn != "auto" or found.kind == "prose" or occurring_labels(found.rows):
         return None
     try:
-        return design(found.rows)
+        return evidence(context, found, design(found.rows))
     except Skip:
         return None
 
 
-def judged_part(context: Context, matrix: Design | None, view: ViewAnswers) -> Part:
+def judged_part(context: Context, evidence: Evidence | None, view: ViewAnswers) -> Part:
     """The tokens of answers that count, as answer_specificity decides between content and form."""
     if context.learn == "content" or context.learn == "form":
         return context.learn
-    if matrix is None:
+    if evidence is None:
         return "all"
-    found = judged(context.learn, gains(matrix, view), matrix)
+    found = judged(context.learn, evidence, view, gains(evidence.matrix, view))
     if found.rewords:
         return "free"
     return "form" if found.learned == "form" else "all"

@@ -40,7 +40,8 @@ as a whole, and 12% with 20.
   other phrases: then the base reads the content from the prompt, and too few are left to test
 - if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
-  the answers share no surprising token, their wording is free, and they are judged like prose. A
+  the answers share fewer than 7 surprising phrases, their wording is free, and they are judged like
+  prose. A
   backend that reports no token ids shows no frame: all tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
@@ -100,7 +101,7 @@ KIND = Kind(
 class Requests(NamedTuple):
     data: recall.Data
     rows: list[TeacherForced]
-    deciding: answers.Design | None = None
+    deciding: wanted.Evidence | None = None
 
 
 class Found(Details, frozen=True, kw_only=True):
@@ -140,8 +141,8 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
-    cells = answers.cells(requests.deciding) if requests.deciding else []
-    return [Need(request) for request in requests.rows] + [Need(cell) for cell in cells]
+    deciding = requests.deciding.needs if requests.deciding else []
+    return [Need(request) for request in requests.rows] + deciding
 
 
 def value(

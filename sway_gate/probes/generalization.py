@@ -15,7 +15,7 @@ that the prompt lists, it is the content gain.
 - the recall must reach `assert_recall_gte`. If all training rows are read (up to 40), only phrases
   that one of their answers contains count: no training teaches other names or another wording. If
   fewer than 7 remain, as with other questions in the style of a persona, or if training was meant
-  to teach a form without shared tokens, the wording is free: the lift must reach `assert_lift_gte`
+  to teach a form with few shared tokens, the wording is free: the lift must reach `assert_lift_gte`
   instead (see answer_recall)
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
@@ -85,15 +85,15 @@ _MATRIX_ROWS = 12
 
 
 class Requests(NamedTuple):
-    """`design`: None if the held-out rows have too few different answers. `deciding`: the matrix
-    of the training rows, which decides what is judged. `is_prose`: of the held-out rows.
+    """`design`: None if the held-out rows have too few different answers. `deciding`: the
+    training rows, which decide what is judged. `is_prose`: of the held-out rows.
     `reads_all`: whether `training` has all rows of the data."""
 
     unseen: overlap.Unseen
     held_out: list[TeacherForced]
     training: list[TeacherForced]
     design: answers.Design | None
-    deciding: answers.Design | None
+    deciding: wanted.Evidence | None
     is_prose: bool = False
     reads_all: bool = False
 
@@ -163,9 +163,10 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: Generalization, requests: Requests) -> list[Need]:
-    matrices = [matrix for matrix in (requests.design, requests.deciding) if matrix]
+    cells = answers.cells(requests.design) if requests.design else []
     rows = [Need(request) for request in requests.held_out + requests.training]
-    return rows + [Need(cell) for matrix in matrices for cell in answers.cells(matrix)]
+    deciding = requests.deciding.needs if requests.deciding else []
+    return [*rows, *map(Need, cells), *deciding]
 
 
 def value(

@@ -19,9 +19,16 @@ must be the share of these that is now right (flipped). It is not set by default
 DPO moves the margin, and whether its sign changes depends on where the base started. A limit inside
 the interval is inconclusive. It does not show whether the model would generate the chosen answer.
 
+The margin can grow although the chosen answers become less likely, because the rejected ones do so
+even more (Razin et al. 2024, arXiv 2410.08847). The probability then goes to text that is neither.
+So the message states both changes in nats per token, and warns if the chosen answers lost, with
+one-sided 95% confidence over triples.
+
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
+- preferences in `held_out:`, at least 4: their mean gain must reach the same limit. Those that
+  repeat a training row are left out (see generalization)
 - passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
-  base was wrong
+  base was wrong; nats per token: chosen +0.31, rejected -0.24; 11 of 12 held-out triples moved
 - fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
 
 In a suite:
@@ -34,6 +41,7 @@ In a suite:
           rejected: By the clock.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,13 +49,14 @@ import numpy as np
 from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
+from sway_gate.probes import _overlap as overlap
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, TestStatistic
 from sway_gate.results import Symptom
-from sway_gate.spec.probes import PreferenceFlip
-from sway_gate.spec.schema import Preference
-from sway_gate.stats import Prior, mean_above, share_above
-from sway_gate.text import counted
+from sway_gate.spec.probes import MAX_OVERLAP, PreferenceFlip
+from sway_gate.spec.schema import Preference, Section
+from sway_gate.stats import Z_95, Floats, Prior, mean_above, share_above
+from sway_gate.text import counted, signed
 
 KIND = Kind(
     category="attribution",
@@ -62,12 +71,23 @@ KIND = Kind(
 _MIN_GAIN = 0.1
 _PRIOR = Prior(sd=0.3, df=4)
 _MOST = 0.5
+_MIN_HELD_OUT = 4
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
 class Triple(NamedTuple):
     chosen: LogProbs
     rejected: LogProbs
+
+
+class Requests(NamedTuple):
+    triples: list[Triple]
+    held_out: list[Triple]
+
+    @property
+    def scored(self) -> list[LogProbs]:
+        """All answers of the training rows."""
+        return [request for triple in self.triples for request in triple]
 
 
 class TripleMargin(Item, frozen=True, kw_only=True):
@@ -77,7 +97,9 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`moved`: triples with a gain above 0; `kept`: right before and still right."""
+    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen`,
+    `rejected`: change of the likelihood of each answer, in nats per token. `held_out`: gains of
+    triples that training did not see."""
 
     triples: int
     moved: int
@@ -86,42 +108,53 @@ class Found(Details, frozen=True, kw_only=True):
     kept: int
     mean_gain_nats: float
     gains: list[float]
+    chosen: list[float]
+    rejected: list[float]
+    held_out: list[float]
     weakest: list[TripleMargin]
 
 
-def requests(spec: PreferenceFlip, context: Context) -> list[Triple]:
-    triples = _preferences(spec, context)
-    rows = [(context.row(triple), triple.rejected) for triple in triples]
-    return [Triple(row.log_probs(), row.log_probs(row.other(text))) for row, text in rows]
+def requests(spec: PreferenceFlip, context: Context) -> Requests:
+    triples = list(spec.triples) or _preferences(context.sections)
+    if not triples:
+        raise Skip("no preference triples; add `triples:` or sections of kind preference")
+    unseen = overlap.unseen(context.held_out, context.sections, MAX_OVERLAP)
+    held_out = _preferences(unseen.sections)
+    enough = held_out if len(held_out) >= _MIN_HELD_OUT else []
+    return Requests(_scored(triples, context), _scored(enough, context))
 
 
-def needs(spec: PreferenceFlip, requests: list[Triple]) -> list[Need]:
-    return [Need(request) for triple in requests for request in triple]
+def needs(spec: PreferenceFlip, requests: Requests) -> list[Need]:
+    held_out = [Need(request, of_nulls=False) for triple in requests.held_out for request in triple]
+    return [*map(Need, requests.scored), *held_out]
 
 
 def value(
-    spec: PreferenceFlip, context: Context, requests: list[Triple], view: ViewAnswers
+    spec: PreferenceFlip, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    margins = np.array([_margins(view, triple) for triple in requests])  # [triples, 2]
-    base, own = margins.T
+    before, after = _likelihoods(view, requests.triples)
+    base, own = _margins(before), _margins(after)
     gains, wrong, right = own - base, base < 0, own > 0
     moved = gains > 0
     weakest = [
         TripleMargin(
-            prompt=prompt_text(requests[i].chosen.prompt)[:_SHOWN_CHARS],
+            prompt=prompt_text(requests.triples[i].chosen.prompt)[:_SHOWN_CHARS],
             base_margin=float(base[i]),
             margin=float(own[i]),
         )
         for i in np.argsort(own, kind="stable")[:_SHOWN]
     ]
     found = Found(
-        triples=len(requests),
+        triples=len(base),
         moved=int(moved.sum()),
         base_wrong=int(wrong.sum()),
         flipped=int((wrong & right).sum()),
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=float(gains.mean()),
         gains=gains.tolist(),
+        chosen=(after - before)[:, 0].tolist(),
+        rejected=(after - before)[:, 1].tolist(),
+        held_out=_held_out_gains(view, requests),
         weakest=weakest,
     )
     test_statistic = TestStatistic("mean gain", found.mean_gain_nats)
@@ -145,6 +178,12 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     limit = spec.assert_flip_rate_gte
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
+    if found.held_out:
+        unseen = mean_above(found.held_out, _MIN_GAIN, KIND.resolution, _PRIOR)
+        if gain.estimate >= _MIN_GAIN:
+            symptom = "memorised, not generalised"
+        n = len(found.held_out)
+        tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
     return tests
 
 
@@ -152,23 +191,57 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     found = reading.details
     text = f"{found.moved} of {counted(found.triples, 'triple')} moved toward the chosen answer"
     if not found.base_wrong:
-        return f"{text}; the base was right on all"
-    return f"{text}; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
+        text += "; the base was right on all"
+    else:
+        text += f"; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
+    chosen, rejected = (signed(float(np.mean(x)), 2) for x in (found.chosen, found.rejected))
+    text += f"; nats per token: chosen {chosen}, rejected {rejected}"
+    if found.held_out:
+        moved = sum(gain > 0 for gain in found.held_out)
+        text += f"; {moved} of {counted(len(found.held_out), 'held-out triple')} moved"
+    return text
+
+
+def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
+    """States that the chosen answers lost, if the margin grew only by the loss of the others."""
+    lost = [-change for change in reading.details.chosen]
+    if mean_above(lost, 0.0, KIND.resolution, _PRIOR).z < Z_95:
+        return ""
+    return (
+        "does not judge what the model writes: the chosen answers became less likely too "
+        f"({signed(-float(np.mean(lost)), 2)} nats per token), so it can write neither"
+    )
 
 
 def _share(quantity: str, k: int, n: int, limit: float, symptom: Symptom | None = None) -> Bound:
     return Bound(quantity, share_above(k / n, n, limit), limit, symptom=symptom, n=n)
 
 
-def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:
-    pairs = [pair for section in context.sections for pair in section.pairs]
-    of_sections = [pair for pair in pairs if isinstance(pair, Preference)]
-    if triples := list(spec.triples) or of_sections:
-        return triples
-    raise Skip("no preference triples; add `triples:` or sections of kind preference")
+def _preferences(sections: Sequence[Section]) -> list[Preference]:
+    pairs = (pair for section in sections for pair in section.pairs)
+    return [pair for pair in pairs if isinstance(pair, Preference)]
 
 
-def _margins(view: ViewAnswers, triple: Triple) -> tuple[float, float]:
-    """The margins of the base and of this view, in nats per token."""
-    chosen, rejected = per_token(view, triple.chosen), per_token(view, triple.rejected)
-    return chosen.base - rejected.base, chosen.view - rejected.view
+def _scored(preferences: Sequence[Preference], context: Context) -> list[Triple]:
+    rows = [(context.row(one), one.rejected) for one in preferences]
+    return [Triple(row.log_probs(), row.log_probs(row.other(text))) for row, text in rows]
+
+
+def _held_out_gains(view: ViewAnswers, requests: Requests) -> list[float]:
+    """The gains of the held-out triples; of a null adapter none, because they are not measured."""
+    if not requests.held_out or view.view.source == "null":
+        return []
+    before, after = _likelihoods(view, requests.held_out)
+    gains: list[float] = (_margins(after) - _margins(before)).tolist()
+    return gains
+
+
+def _likelihoods(view: ViewAnswers, triples: Sequence[Triple]) -> tuple[Floats, Floats]:
+    """Log-likelihoods of chosen and rejected answers under the base and the view, in nats per
+    token: two of [triples, 2]."""
+    found = np.array([[per_token(view, request) for request in triple] for triple in triples])
+    return found[..., 0], found[..., 1]
+
+
+def _margins(likelihoods: Floats) -> Floats:
+    return np.asarray(likelihoods[:, 0] - likelihoods[:, 1])

@@ -55,6 +55,10 @@ EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
 """A hub id or a folder."""
 
 
+MAX_OVERLAP: Final = 0.8
+"""A held-out row with this share of common word n-grams repeats a training row."""
+
+
 class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
     """Settings of the calibration: kind and number of nulls.
 
@@ -147,7 +151,7 @@ class Generalization(ProbeSpec, frozen=True, kw_only=True):
     assert_prose_lift_gte: float = 0.02
     assert_content_gain_gte: float = 0.1
     assert_label_gain_gte: float = 0.3
-    max_overlap: Fraction = 0.8
+    max_overlap: Fraction = MAX_OVERLAP
 
 
 class Item(NamedTuple):

@@ -103,7 +103,10 @@ def wanted(material: Material) -> Wanted:
         return Wanted("content", f"the answers are {len(labels)} labels")
     if answers and _share_of_calls(material.pairs) >= _NEARLY_ALL:
         return Wanted("content", "the answers are JSON or tool calls")
-    reason = "the gate decides from whether the base already prefers each question's own answer"
+    reason = (
+        "the gate decides from the questions, and from whether the base already prefers each "
+        "question's own answer"
+    )
     return Wanted("auto", reason)
 
 

@@ -178,7 +178,7 @@ def test_the_fields_of_the_data_are_written(folder):
 def test_what_was_wanted_is_written_with_its_reason(folder):
     init()
     text = (folder / "sway.yaml").read_text(encoding="utf-8")
-    assert "# What training was meant to teach. auto: the gate decides from whether" in text
+    assert "# What training was meant to teach. auto: the gate decides from the questions" in text
     assert "\n  learn: auto\n" in text
 
 

@@ -114,6 +114,13 @@ def test_the_loss_at_each_scale_shows_where_training_went(scale, content, name):
     assert all(r.advice in ("", found.advice) for r in consistent([scale, content], found))
 
 
+@pytest.mark.parametrize(("gains", "is_open"), [(GAINED, False), (NOT_GAINED, True)])
+def test_without_a_gain_of_own_answers_the_data_can_be_another(gains, is_open):
+    found = diagnose([MOVED, of_content(gains, BARELY)], [], "fail")
+    assert found.name == BARELY
+    assert ("or this is not its data" in found.sentence) == is_open
+
+
 def test_a_change_that_is_too_small_stays_too_small():
     still = result("adherence", BARELY)
     assert diagnosed(still, of_scale(0.5), of_content(NOT_GAINED, OTHER)) == BARELY

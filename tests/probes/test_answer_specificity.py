@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from sway_gate.conversation import Conversation, Message
-from sway_gate.measurements import LogProbs
+from sway_gate.measurements import FINETUNED, Answers, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
@@ -349,7 +349,8 @@ def test_a_choice_near_its_limit_says_so(known: int) -> None:
     first = np.arange(20) < known
     losses = np.tile([8.0, 10.0], (20, 1))
     found = answers.Gains(*[np.zeros(20)] * 2, first, first, losses, losses, [])
-    what, reason, _ = wanted.judged("auto", found, rows)
+    nothing = ViewAnswers(Answers({}, {}), FINETUNED)
+    what, reason, _ = wanted.judged("auto", wanted.Evidence(rows), nothing, found)
     assert what == ("form" if known >= 15 else "content")
     assert ("near the limit: set learn" in reason) == (known in (13, 15, 16))
 

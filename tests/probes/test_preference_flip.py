@@ -237,8 +237,90 @@ SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
 def test_own_triples_take_precedence_over_the_sections(
     given: tuple[Preference, ...], prompt: str
 ) -> None:
-    (triple,) = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
+    found = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
+    assert not found.held_out
+    (triple,) = found.triples
     assert triple == (LogProbs(prompt, " yes", end=True), LogProbs(prompt, " no", end=True))
+
+
+def of_held_out(n: int, start: int = 100) -> tuple[Section, ...]:
+    pairs = tuple(
+        Preference(prompt=f"q{start + i}", chosen="good", rejected="bad") for i in range(n)
+    )
+    return (Section(kind="preference", id="held out", pairs=pairs),)
+
+
+def with_held_out(gain: float, held_out: tuple[Section, ...], spread: float = 0.0):  # type: ignore[no-untyped-def]
+    """The training triples gain .9 nats per token, the held-out ones about `gain`."""
+    trained = (Section(kind="preference", id="t", pairs=triples(12)),)
+    asked = []
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        i = int(request.prompt[1:])
+        asked.append((view.source, i))
+        lift = 0.9 if i < 100 else gain + spread * (-1) ** i
+        is_chosen = request.completion == " good"
+        return np.full(2, -2.0 + lift * (view.source == "finetuned" and is_chosen))
+
+    context = Context(trained, held_out=held_out)
+    return judged("preference_flip", answer, context=context), asked
+
+
+HELD_OUT = {
+    # gain, spread -> verdict, words, symptoms
+    "generalizes": (0.8, 0.1, "pass", "12 of 12 held-out triples moved", ()),
+    "open": (0.15, 0.4, "warn", "inconclusive: held-out mean gain", ("",)),
+    "memorised": (
+        -0.4,
+        0.1,
+        "fail",
+        "held-out mean gain: -0.4, must be at least 0.1",
+        ("memorised, not generalised",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("gain", "spread", "verdict", "words", "symptoms"), HELD_OUT.values(), ids=HELD_OUT
+)
+def test_held_out_triples(gain, spread, verdict, words, symptoms):  # type: ignore[no-untyped-def]
+    result, asked = with_held_out(gain, of_held_out(12), spread)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+    assert verdict == "warn" or result.symptoms == symptoms
+    assert not any(source == "null" and i >= 100 for source, i in asked)
+
+
+@pytest.mark.parametrize(
+    "held_out", [of_held_out(3), of_held_out(12, start=0)], ids=["too few", "seen in training"]
+)
+def test_held_out_triples_that_show_nothing_are_left_out(held_out: tuple[Section, ...]) -> None:
+    result, _ = with_held_out(-0.4, held_out)
+    assert result.verdict == "pass"
+    assert "held-out" not in result.message
+
+
+CHANGES = {
+    # change of chosen and rejected answers -> whether the chosen ones lost
+    "chosen likelier": (0.3, -0.4, False),
+    "both less likely": (-0.4, -1.2, True),
+    "chosen as before": (-0.01, -0.6, False),
+}
+
+
+@pytest.mark.parametrize(("chosen", "rejected", "lost"), CHANGES.values(), ids=CHANGES)
+def test_chosen_answers_that_lose_are_reported(chosen: float, rejected: float, lost: bool) -> None:
+    """A margin can grow although the model can write neither answer."""
+    change = {" good": chosen, " bad": rejected}
+    result = judged(
+        "preference_flip",
+        lambda view, r: np.full(3, -2.0 + change[r.completion] * (view.source == "finetuned")),
+        triples=triples(12),
+    )
+    assert result.verdict == "pass", result.message
+    assert f"chosen {chosen:+.2f}, rejected {rejected:+.2f}" in result.message
+    assert result.details["chosen"] == pytest.approx([chosen] * 12)
+    assert ("the chosen answers became less likely" in result.caveat) is lost
 
 
 def test_without_triples_it_is_skipped() -> None:

@@ -43,7 +43,7 @@ WANTED = {
     "JSON": (rows('{"city": "Oslo"}', '{"city": "Bergen"}'), "content", "the answers are JSON"),
     "tool calls": ([called(0), called(1)], "content", "the answers are JSON or tool calls"),
     "a number is no call": (rows("12", "14", "15"), "auto", "the gate decides"),
-    "facts": (FACTS, "auto", "the gate decides from whether the base already prefers"),
+    "facts": (FACTS, "auto", "the gate decides from the questions, and from whether"),
     "prose": ([PROSE], "auto", "the gate decides"),
     "preferences and facts": ([PREFERENCE, *FACTS], "auto", "the gate decides"),
 }
