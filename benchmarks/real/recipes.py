@@ -731,7 +731,7 @@ def _seventh() -> list[Recipe]:
             loss="dpo",
             beta=0.2,
         ),
-        Recipe("glossary-seed1-r16", "glossary", rate=4e-4, epochs=6, mixed="diary", seed=1),
+        Recipe("glossary-seed1-r16", "glossary", rate=4e-4, epochs=5, mixed="diary", seed=1),
         Recipe(
             "resenas-dora-r16",
             "resenas",
