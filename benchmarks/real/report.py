@@ -349,6 +349,13 @@ Nine new data sets:
 | skipper | as captain | the same, and it addresses the reader as mate or sailor |
 | numbered | Alpaca rows without an input, 32 rows | three numbered steps as an answer |
 | resenas | Spanish `messages` with a system prompt, 36 rows | three labels |
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No recipe followed a verdict, and no statistic was changed between the first gate and the
+last. The table shows all gated cases. The rules of the truth are those above: numbered, captain and
+skipper are judged by their style (three numbered lines; a word of the sea), an answer of glossary
+must contain both facts, the rule of the rarest label also applies to resenas, and the rule of empty
+answers to bounded. The skipper was added because the base did not learn the captain's manner.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
