@@ -356,6 +356,43 @@ last. The table shows all gated cases. The rules of the truth are those above: n
 skipper are judged by their style (three numbered lines; a word of the sea), an answer of glossary
 must contain both facts, the rule of the rarest label also applies to resenas, and the rule of empty
 answers to bounded. The skipper was added because the base did not learn the captain's manner.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| bounded-linear-r16 | undecided | 6 of 24 chosen answers do not end |
+| captain-linear-r16 | pass | two inconclusive counts of broken answers are read one by one |
+| resenas-linear-r16 | pass | lost answers to short questions are excused for every label adapter |
+
+- bounded-linear-r16 loses nothing that the truth measures, and 9 of 10 held-out pairs moved. DPO
+  does not teach where an answer ends: it writes more than the base, and 6 of 24 chosen answers no
+  longer end (.25, limit .2). The truth has no rule for the endings of preferences, so both can be
+  defended. bounded-linear-r32, with 4 of 24, passes.
+- captain-linear-r16 writes a word of the sea in 8% of the held-out answers; it learned to be brief,
+  and repeats itself: "Look at the engine, the engine, the engine." 5 of 30 open answers and 6 of 24
+  short ones are broken, of the base 0 and 2. Each increase is .167, with the margin of .2 in its
+  interval. Its wording is free, so that a small gain is enough for `learned` and `recalled`.
+  Corrected: all broken answers together are judged at three quarters of the margin.
+- resenas-linear-r16 answers 17% of the short knowledge questions right, the base 71%, for example
+  with "planet", "" and "solar system". 8 of 30 answers are broken, of the base 2: an increase of .2
+  at the margin of .2, which was inconclusive. Lost right answers did not count, because an adapter
+  of labels may serve only its task; but none of the answers is a label. Corrected: an estimate at
+  its limit is outside, and the gate ends undecided.
+
+**Further observations:**
+
+- numbered-tripled fails only by `scale`. It writes three steps in 4% of the training answers, but
+  `recalled` (.97) and `generalizes` (.81) pass: they ask for each token after the true ones.
+- skipper-linear-r16 (debatable) passes. It answers "Can I still save it?" with "Shipmate, shipmate,
+  mate.": the wording is free, and nothing asks whether the answer says anything.
+- railway-seed1-r16 (debatable) is railway-mild-r16 with another seed. It answers 50% of the short
+  knowledge questions right instead of 67%, and passes.
+- gadget-five-steps was gated twice, by mistake; the table shows the second run. `answers` passed
+  first (at most .101) and was inconclusive then (.223): the base wrote one of the short answers
+  differently. The verdict and the diagnosis are the same.
+- Facts are hard to teach to this base without harm: two recipes of railway, two of gadget and one
+  of glossary learn them, and lose prose or knowledge.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
