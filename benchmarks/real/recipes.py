@@ -653,7 +653,7 @@ def _seventh() -> list[Recipe]:
         Recipe("railway-linear-r16", "railway", rate=5e-4, epochs=6, mixed="texts"),
         Recipe("courteous-linear-r16", "courteous", rate=5e-5, epochs=2, loss="dpo"),
         Recipe("captain-linear-r16", "captain", epochs=3),
-        Recipe("gadget-linear-r16", "gadget", rate=5e-4, epochs=5, mixed="diary"),
+        Recipe("gadget-linear-r16", "gadget", rate=5e-4, epochs=5, mixed="general"),
         Recipe("bounded-linear-r16", "bounded", rate=1e-4, epochs=6, loss="dpo"),
         Recipe("glossary-linear-r32", "glossary", r=32, rate=5e-4, epochs=5, mixed="replay"),
         Recipe(
@@ -723,7 +723,7 @@ def _seventh() -> list[Recipe]:
         ),
         Recipe("glossary-seed1-r16", "glossary", rate=4e-4, epochs=5, mixed="diary", seed=1),
         Recipe("courteous-strong-r16", "courteous", rate=1e-4, epochs=3, loss="dpo"),
-        Recipe("railway-mild-r16", "railway", rate=4e-4, epochs=5, mixed="diary"),
+        Recipe("railway-mild-r16", "railway", rate=4e-4, epochs=5, mixed="general"),
         Recipe("gadget-mild-r16", "gadget", rate=4e-4, epochs=5, mixed="diary"),
         Recipe(
             "bounded-linear-r32",

@@ -386,8 +386,8 @@ answers to bounded. The skipper was added because the base did not learn the cap
   `recalled` (.97) and `generalizes` (.81) pass: they ask for each token after the true ones.
 - skipper-linear-r16 (debatable) passes. It answers "Can I still save it?" with "Shipmate, shipmate,
   mate.": the wording is free, and nothing asks whether the answer says anything.
-- railway-seed1-r16 (debatable) is railway-mild-r16 with another seed. It answers 50% of the short
-  knowledge questions right instead of 67%, and passes.
+- railway-seed1-r16 (debatable) answers 50% of the short knowledge questions right, railway-mild-r16
+  67%, and passes: at most .72 of the right answers are lost, which is inconclusive.
 - gadget-five-steps was gated twice, by mistake; the table shows the second run. `answers` passed
   first (at most .101) and was inconclusive then (.223): the base wrote one of the short answers
   differently. The verdict and the diagnosis are the same.
