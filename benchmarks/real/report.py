@@ -351,8 +351,10 @@ Nine new data sets:
 | resenas | Spanish `messages` with a system prompt, 36 rows | three labels |
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
-are kept. No recipe followed a verdict, and no statistic was changed between the first gate and the
-last. The table shows all gated cases. The rules of the truth are those above: numbered, captain and
+are kept. No statistic was changed between the first gate and the last. The recipes of resenas-
+mild-r16 and courteous-linear-r8 and the epochs of glossary-seed1-r16 followed the first gates. Not
+every disputed adapter was gated. "later": gated again after the corrections below, which were made
+with these cases: a fit, not a test. The rules of the truth are those above: numbered, captain and
 skipper are judged by their style (three numbered lines; a word of the sea), an answer of glossary
 must contain both facts, the rule of the rarest label also applies to resenas, and the rule of empty
 answers to bounded. The skipper was added because the base did not learn the captain's manner.
@@ -375,10 +377,11 @@ answers to bounded. The skipper was added because the base did not learn the cap
   interval. Its wording is free, so that a small gain is enough for `learned` and `recalled`.
   Corrected: all broken answers together are judged at three quarters of the margin.
 - resenas-linear-r16 answers 17% of the short knowledge questions right, the base 71%, for example
-  with "planet", "" and "solar system". 8 of 30 answers are broken, of the base 2: an increase of .2
-  at the margin of .2, which was inconclusive. Lost right answers did not count, because an adapter
-  of labels may serve only its task; but none of the answers is a label. Corrected: an estimate at
-  its limit is outside, and the gate ends undecided.
+  with "planet", "boil" and "solar system". 8 of 30 open answers are broken, of the base 2: an
+  increase of .2 at the margin of .2, which was inconclusive. Lost right answers did not count,
+  because an adapter of labels may serve only its task; but none of the answers is a label.
+  Corrected: only labels are excused, and an estimate at its limit is outside. Right answers to 96
+  short questions fall from 47 to 14, and the gate ends undecided.
 
 **Further observations:**
 
@@ -389,10 +392,10 @@ answers to bounded. The skipper was added because the base did not learn the cap
 - railway-seed1-r16 (debatable) answers 50% of the short knowledge questions right, railway-mild-r16
   67%, and passes: at most .72 of the right answers are lost, which is inconclusive.
 - gadget-five-steps was gated twice, by mistake; the table shows the second run. `answers` passed
-  first (at most .101) and was inconclusive then (.223): the base wrote one of the short answers
-  differently. The verdict and the diagnosis are the same.
-- Facts are hard to teach to this base without harm: two recipes of railway, two of gadget and one
-  of glossary learn them, and lose prose or knowledge.
+  first, with no broken answer to 24 short questions, and was inconclusive then, with 2. The verdict
+  and the diagnosis are the same.
+- Facts are hard to teach to this base without harm: three recipes of railway, two of gadget and two
+  of glossary lose prose or knowledge, so that one adapter of facts is undisputed.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
