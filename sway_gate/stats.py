@@ -502,7 +502,13 @@ def fraction_below(k: int, n: int, margin: float, error_share: float = 1.0) -> M
     p, w = k / n, _quantile_of_look(error_share) ** 2 / n
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
-    return Margin(_distance_of_look(z, error_share), 1.0 if k == n else upper, p)
+    z = _outside_if_equal(_distance_of_look(z, error_share), p, margin)
+    return Margin(z, 1.0 if k == n else upper, p)
+
+
+def _outside_if_equal(z: float, estimate: float, margin: float) -> float:
+    """z of an estimate that must be below the margin: an estimate at the margin is outside."""
+    return -_SIDE if z == 0 and estimate == margin else z
 
 
 def share_above(share: float, n: float, margin: float, error_share: float = 1.0) -> Margin:
@@ -661,7 +667,7 @@ def paired_fraction_below(
         else:
             outside = middle
     z = _distance_of_look(_paired_z(gained, lost, n, margin), error_share)
-    return Margin(z, outside, estimate)
+    return Margin(_outside_if_equal(z, estimate, margin), outside, estimate)
 
 
 def _paired_z(gained: int, lost: int, n: int, margin: float) -> float:

@@ -76,14 +76,15 @@ def recalled(
     *,
     of_labels: bool = False,
     part: Part = "all",
+    least: int = _FEW,
     trained: Sequence[TeacherForced] = (),
 ) -> Recalled:
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one phrase, and only as a whole: "P1" and "P2" begin with the same token.
-    `part`: the tokens that should count. If too little of the content surprises the base to test
-    it, all tokens do: then the base reads the content from the prompt. If too little of the form
-    does, the wording is free. A backend that reports no token ids does not show which tokens are
+    `part`: the tokens that should count. If fewer than `least` phrases of the content surprise the
+    base, all tokens count: then the base reads the content from the prompt. If too few of the form
+    do, the wording is free. A backend that reports no token ids does not show which tokens are
     shared, so all count.
 
     `trained`: the training rows, if the rows are held out. A phrase that none of their answers
@@ -97,7 +98,7 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if _total(counted) < _FEW:
+        if _total(counted) < least:
             counted, part = scored, "all" if part == "content" else "free"
     if trained and not of_labels and part != "free":
         taught = _taught(view, bases, counted, trained)
@@ -169,7 +170,7 @@ def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> 
     """
     rows, part = recalled(view, requests, nats, part="form")
     found = sum(row.surprising for row in rows), sum(row.right for row in rows)
-    return found if part == "form" and found[0] >= _FEW else (0, 0)
+    return found if part == "form" else (0, 0)
 
 
 def _of_part(bases: Sequence[Floats], scored: Sequence[Mask], part: Part) -> list[Mask]:

@@ -27,6 +27,7 @@ Learned = Literal["content", "form"]
 Part = Literal["all", "content", "form", "free"]
 """The surprising tokens of the answers that count. content: those that most answers do not share;
 form: only those that most answers share; free: all, but not judged, because the wording is free."""
+GENERAL = "the prompts are general requests without a common subject"
 # A question and its answer share words, so a base ranks most answers first even if their facts are
 # unknown to it. Training taught the form only if the base's loss on the own answer is also
 # nearly as large as on the others. Measured: .59 and .63 for invented facts, .82 for a style, .84
@@ -37,17 +38,18 @@ _KNOWN_FROM, _SHARED_FROM = 0.75, 0.73
 # Measured ratios: .54 for headlines, .62 for summaries, .69 for answers from a passage, .82 to 1.00
 # for facts, .86 to .98 for styles.
 _REWORDS_UP_TO = 0.72
-# Other blocks of the same rows change the share of first ranks by about this much.
-_NEAR_KNOWN, _NEAR_SHARED = 0.1, 0.03
+# Other blocks or other prompts of the same data change the ratios by about this much.
+_NEAR_KNOWN, _NEAR_SHARED, _NEAR_REWORDED, _NEAR_GENERAL = 0.1, 0.03, 0.03, 0.08
 
 
 class Judged(NamedTuple):
     """What to judge, and why. `rewords`: whether the answers reword their prompts, so that their
-    wording is free."""
+    wording is free. `hint`: what to do if the choice is near a limit."""
 
     learned: Learned
     reason: str
     rewords: bool = False
+    hint: str = ""
 
 
 class Evidence(NamedTuple):
@@ -66,37 +68,50 @@ class Evidence(NamedTuple):
 
 def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> Judged:
     """What to judge. `learn`: the setting of the spec, "auto" if it is open."""
-    design = evidence.matrix
+    labels = evidence.matrix.labels
     if learn == "content":
         return Judged("content", "learn is content")
-    if design.labels and learn == "auto":
+    if labels and learn == "auto":
         return Judged("content", "the answers are labels")
-    if _reword(gains) and not design.labels:
+    if learn == "form" and (labels or not _reword(gains)):
+        return Judged("form", "learn is form")
+    found = _from_base(evidence, view, gains)
+    others = [_from_base(evidence, view, gains, slack) for slack in (-1.0, 1.0)]
+    is_clear = all((o.learned, o.rewords) == (found.learned, found.rewords) for o in others)
+    if learn == "form" or is_clear:
+        return found
+    return found._replace(hint=", which is near the limit: set learn to content or form")
+
+
+def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float = 0.0) -> Judged:
+    """What the base's losses show. `slack`: by how many of the usual changes the limits of
+    rewording, of general requests and of the form are easier."""
+    if _reword(gains, slack):
         # The other answers reword other prompts: the form cannot show in them.
         return Judged("content", "the base reads the answers from their prompts", rewords=True)
-    if learn == "form":
-        return Judged("form", "learn is form")
-    if general.are_general(evidence.prompts, view):
-        return Judged("form", "the prompts are general requests without a common subject")
+    if general.are_general(evidence.prompts, view, slack * _NEAR_GENERAL):
+        return Judged("form", GENERAL)
     known, total = int(gains.first_before.sum()), len(gains.first_before)
     own, others = gains.losses.mean(axis=0)
     count = f"{known} of {total} own answers first"
     shared = f"its loss on them is {own / others:.0%} of the loss on other answers"
-    more = _is_form(known / total + _NEAR_KNOWN, own / others + _NEAR_SHARED)
-    less = _is_form(known / total - _NEAR_KNOWN, own / others - _NEAR_SHARED)
-    hint = ", which is near the limit: set learn to content or form" if more != less else ""
-    if _is_form(known / total, own / others):
-        return Judged("form", f"the base ranks {count}, and {shared}{hint}")
-    if known < _KNOWN_FROM * total:
-        return Judged("content", f"the base ranks only {count}{hint}")
-    return Judged("content", f"the base ranks {count}, but {shared}{hint}")
+    is_known = known / total + slack * _NEAR_KNOWN >= _KNOWN_FROM
+    is_shared = own / others + slack * _NEAR_SHARED >= _SHARED_FROM
+    if is_known and is_shared:
+        return Judged("form", f"the base ranks {count}, and {shared}")
+    if not is_known:
+        return Judged("content", f"the base ranks only {count}")
+    return Judged("content", f"the base ranks {count}, but {shared}")
 
 
-def _reword(gains: Gains) -> bool:
+def _reword(gains: Gains, slack: float = 0.0) -> bool:
+    """Whether the answers reword their prompts."""
     own, others = gains.surprise.sum(axis=0)
     is_known = gains.first_before.mean() >= _KNOWN_FROM
     are_enough = np.count_nonzero(gains.surprise[:, 0]) >= MIN_ROWS
-    return bool(is_known and are_enough and own <= _REWORDS_UP_TO * others)
+    return bool(
+        is_known and are_enough and own <= (_REWORDS_UP_TO + slack * _NEAR_REWORDED) * others
+    )
 
 
 def evidence(context: Context, found: Rows, matrix: Design) -> Evidence:
@@ -107,7 +122,7 @@ def evidence(context: Context, found: Rows, matrix: Design) -> Evidence:
     is_open = context.learn == "auto" and found.kind == "answers"
     if not is_open or occurring_labels(found.rows):
         return Evidence(matrix)
-    return Evidence(matrix, general.prompts(found.rows))
+    return Evidence(matrix, general.prompts(context.sections))
 
 
 def deciding(context: Context, found: Rows) -> Evidence | None:
@@ -131,8 +146,3 @@ def judged_part(context: Context, evidence: Evidence | None, view: ViewAnswers) 
     if found.rewords:
         return "free"
     return "form" if found.learned == "form" else "all"
-
-
-def _is_form(known: float, shared: float) -> bool:
-    """Whether the base knew the content, by its share of first ranks and its ratio of losses."""
-    return known >= _KNOWN_FROM and shared >= _SHARED_FROM

@@ -25,11 +25,12 @@ cases. First, if the prompts are general requests, such as people make to any as
 answer is about something else that a base knows. The base's loss per token on the prompts, as lines
 of text after packaged requests, is at most 1.12 times its loss on other packaged requests; and
 after other prompts of the data, its loss on the surprising tokens is still at least 70% of that:
-they have no common subject. This needs 16 different prompts, and a base that knows the language.
+they have no common subject. This needs 16 different prompts in English, German, French, Spanish,
+Italian or Portuguese, and a base that knows the language.
 Second, if the base already ranks at least 75% of the own answers first and its loss on them is at
 least 73% of its loss on the others: then it knew their content, and what it did not know is common
-to all answers. Otherwise, and always for labels, the content is judged. Near the limits of the
-second case the message says so: set `learn`. The choice does not depend on the seed.
+to all answers. Otherwise, and always for labels, the content is judged. Near the limits of
+these choices the message says so: set `learn`. The choice does not depend on the seed.
 
 Answers that reword their prompts, such as headlines and summaries, are judged by the content gain,
 even if `learn` is form: another headline does not become likelier after this text. The base shows
@@ -123,11 +124,13 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: all rows, the smallest content gain first. Gains: relative lifts; the
+    """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the
+    smallest content gain first. Gains: relative lifts; the
     content gain of labels in nats."""
 
     judged: wanted.Learned
     reason: str
+    hint: str = ""
     data: Literal["answers", "prose"]
     labels: list[str]
     content_gain: float
@@ -166,10 +169,11 @@ def value(
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason, _ = wanted.judged(context.learn, requests.evidence, view, gains)
+    judged, reason, _, hint = wanted.judged(context.learn, requests.evidence, view, gains)
     found = Found(
         judged=judged,
         reason=reason,
+        hint=hint,
         data=requests.data,
         labels=list(requests.design.labels),
         content_gain=float(gains.content.mean()),
@@ -219,9 +223,19 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
             f"base {found.first_before}"
         )
+    because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
     if found.judged == "content":
-        return f"{first}; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
-    return f"{first}; judged by the form, because {found.reason}"
+        few = _too_few(spec, found)
+        first += f"; form gain {signed(found.form_gain, 3)}{few}"
+        return first + because if found.hint else first
+    return first + because
+
+
+def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
+    """States that the content is not judged, if only the prompts decided so."""
+    if reading.details.reason != wanted.GENERAL:
+        return ""
+    return "does not judge what the answers say; if it matters, set learn to content"
 
 
 def _too_few(spec: AnswerSpecificity, found: Found) -> str:

@@ -27,9 +27,12 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training
 - the same increase on short questions, if they are too few to show it, or one is newly broken
+- the increase over all of these answers, at three quarters of the margin, if its estimate reaches
+  it: half as many answers of each kind can be too few to show it
 - the right answers to short questions that are lost, less those gained, as a share of the base's
   right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
-  contains the true one. Not judged if the data's answers are labels, JSON or not in English
+  contains the true one. Not judged if the data's answers are not in English; a label or JSON
+  instead of an answer does not count if the data has such answers
 - the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
   the token that ends it is not the most probable one, although it is for the base, or although the
   adapter has learned the answer and the base does not know it (80% of its tokens are the most
@@ -114,6 +117,10 @@ _MAX_ROWS, _MORE = 24, 4
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
+# All answers together are twice as many as of one kind, so they can show a smaller increase. Over
+# adapters of a base of 135M parameters: healthy ones up to .11, those that a person would not use
+# from .17.
+_OF_ALL = 0.75
 """Words of a fragment, and at least of an answer. Measured in 24 answers: healthy adapters write at
 most 3 fragments, adapters at three or four times their scale 11 to 16."""
 
@@ -277,6 +284,11 @@ def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator
         if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
             n = len(answers)
             yield Bound(quantity + words, test, limit, is_upper=True, symptom=symptom, n=n)
+    everything, all_limit = found.longer + found.short, round(_OF_ALL * limit, 9)
+    test = _increase(everything, all_limit, error_share)
+    if found.short and test.z < 0:
+        symptom, n = _symptom(everything), len(everything)
+        yield Bound(f"{quantity} in all", test, all_limit, is_upper=True, symptom=symptom, n=n)
 
 
 def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
@@ -369,7 +381,7 @@ def _is_fragment(answer: str, other: str) -> bool:
 
 
 def _length(answer: str) -> int:
-    """Number of words; of Chinese and Japanese, which have no spaces, of characters."""
+    """Number of words; of scripts without spaces between words, of characters."""
     return max(len(answer.split()), len(words_in(answer)))
 
 
@@ -412,17 +424,25 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
 
 
 def _right(requests: Requests, answers: Sequence[WrittenAnswer]) -> RightAnswers | None:
-    """None if the adapter may answer otherwise: with labels, JSON or in another language."""
-    if not answers or requests.labels or requests.is_json or not requests.is_english:
+    """None if the adapter may answer in another language. A label or JSON instead of an answer is
+    not counted if the data has such answers."""
+    if not answers or not requests.is_english:
         return None
     pairs = [
-        (_contains(one.base, one.answer), _contains(one.finetuned, one.answer)) for one in answers
+        (_contains(one.base, one.answer), _contains(one.finetuned, one.answer))
+        for one in answers
+        if not _is_of_task(one.finetuned, requests)
     ]
     return RightAnswers(
         base=sum(base for base, _ in pairs),
         finetuned=sum(now for _, now in pairs),
         lost=sum(base and not now for base, now in pairs),
     )
+
+
+def _is_of_task(answer: str, requests: Requests) -> bool:
+    """Whether it is an answer such as the data has, with labels or JSON."""
+    return normal(answer) in requests.labels or (requests.is_json and is_structured(answer))
 
 
 def _contains(answer: str, gold: str) -> bool:

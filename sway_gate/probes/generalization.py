@@ -174,16 +174,15 @@ def value(
 ) -> Reading[Found]:
     of_labels = bool(requests.design and requests.design.labels)
     part_wanted = wanted.judged_part(context, requests.deciding, view)
-    measured = partial(
-        recall.recalled,
-        view,
-        nats=spec.surprise_nats,
-        of_labels=of_labels,
-        part="free" if requests.is_prose else part_wanted,
-    )
+    measured = partial(recall.recalled, view, nats=spec.surprise_nats, of_labels=of_labels)
+    wanted_part: wanted.Part = "free" if requests.is_prose else part_wanted
+    training, part = measured(requests.training, part=wanted_part)
     trained = requests.training if requests.reads_all else ()
-    rows, part = measured(requests.held_out, trained=trained)
-    training = measured(requests.training).rows
+    if part_wanted == "form":
+        # The training rows show whether the answers have a frame; of few held-out rows it is small.
+        rows, part = measured(requests.held_out, part=part, least=1, trained=trained)
+    else:
+        rows, part = measured(requests.held_out, part=wanted_part, trained=trained)
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None

@@ -21,12 +21,13 @@ the interval is inconclusive. It does not show whether the model would generate 
 
 The margin can grow although the chosen answers become less likely, because the rejected ones do so
 even more (Razin et al. 2024, arXiv 2410.08847). The probability then goes to text that is neither.
-So the message states both changes in nats per token, and warns if the chosen answers lost, with
-one-sided 95% confidence over triples.
+So the message states both changes in nats per token, and the report says so if both fell and the
+chosen answers lost at least .1, significantly (one-sided, 5%).
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
-- preferences in `held_out:`, at least 4: their mean gain must reach the same limit. Those that
-  repeat a training row are left out (see generalization)
+- preferences in `held_out:`: those that repeat a training row are left out (see generalization);
+  the message states how many of the others moved, and if they are at least 8, their mean gain must
+  reach the same limit
 - passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
   base was wrong; nats per token: chosen +0.31, rejected -0.24; 11 of 12 held-out triples moved
 - fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
@@ -71,7 +72,7 @@ KIND = Kind(
 _MIN_GAIN = 0.1
 _PRIOR = Prior(sd=0.3, df=4)
 _MOST = 0.5
-_MIN_HELD_OUT = 4
+_MIN_HELD_OUT = 8
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
@@ -97,9 +98,9 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen`,
-    `rejected`: change of the likelihood of each answer, in nats per token. `held_out`: gains of
-    triples that training did not see."""
+    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen_gains`,
+    `rejected_gains`: change of the likelihood of each answer, in nats per token. `held_out_gains`:
+    gains in margin of triples that training did not see."""
 
     triples: int
     moved: int
@@ -108,9 +109,9 @@ class Found(Details, frozen=True, kw_only=True):
     kept: int
     mean_gain_nats: float
     gains: list[float]
-    chosen: list[float]
-    rejected: list[float]
-    held_out: list[float]
+    chosen_gains: list[float]
+    rejected_gains: list[float]
+    held_out_gains: list[float]
     weakest: list[TripleMargin]
 
 
@@ -118,10 +119,12 @@ def requests(spec: PreferenceFlip, context: Context) -> Requests:
     triples = list(spec.triples) or _preferences(context.sections)
     if not triples:
         raise Skip("no preference triples; add `triples:` or sections of kind preference")
-    unseen = overlap.unseen(context.held_out, context.sections, MAX_OVERLAP)
-    held_out = _preferences(unseen.sections)
-    enough = held_out if len(held_out) >= _MIN_HELD_OUT else []
-    return Requests(_scored(triples, context), _scored(enough, context))
+    trained = Section(kind="preference", id="trained", pairs=tuple(triples))
+    unseen = overlap.unseen(context.held_out, (trained,), MAX_OVERLAP)
+    return Requests(
+        _scored(triples, context),
+        _scored(list(dict.fromkeys(_preferences(unseen.sections))), context),
+    )
 
 
 def needs(spec: PreferenceFlip, requests: Requests) -> list[Need]:
@@ -152,9 +155,9 @@ def value(
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=float(gains.mean()),
         gains=gains.tolist(),
-        chosen=(after - before)[:, 0].tolist(),
-        rejected=(after - before)[:, 1].tolist(),
-        held_out=_held_out_gains(view, requests),
+        chosen_gains=(after - before)[:, 0].tolist(),
+        rejected_gains=(after - before)[:, 1].tolist(),
+        held_out_gains=_held_out_gains(view, requests),
         weakest=weakest,
     )
     test_statistic = TestStatistic("mean gain", found.mean_gain_nats)
@@ -178,11 +181,11 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     limit = spec.assert_flip_rate_gte
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
-    if found.held_out:
-        unseen = mean_above(found.held_out, _MIN_GAIN, KIND.resolution, _PRIOR)
+    if len(found.held_out_gains) >= _MIN_HELD_OUT:
+        unseen = mean_above(found.held_out_gains, _MIN_GAIN, KIND.resolution, _PRIOR)
         if gain.estimate >= _MIN_GAIN:
             symptom = "memorised, not generalised"
-        n = len(found.held_out)
+        n = len(found.held_out_gains)
         tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
     return tests
 
@@ -194,22 +197,25 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
         text += "; the base was right on all"
     else:
         text += f"; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
-    chosen, rejected = (signed(float(np.mean(x)), 2) for x in (found.chosen, found.rejected))
+    chosen, rejected = (
+        signed(float(np.mean(x)), 2) for x in (found.chosen_gains, found.rejected_gains)
+    )
     text += f"; nats per token: chosen {chosen}, rejected {rejected}"
-    if found.held_out:
-        moved = sum(gain > 0 for gain in found.held_out)
-        text += f"; {moved} of {counted(len(found.held_out), 'held-out triple')} moved"
+    if found.held_out_gains:
+        moved = sum(gain > 0 for gain in found.held_out_gains)
+        text += f"; {moved} of {counted(len(found.held_out_gains), 'held-out triple')} moved"
     return text
 
 
 def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     """States that the chosen answers lost, if the margin grew only by the loss of the others."""
-    lost = [-change for change in reading.details.chosen]
-    if mean_above(lost, 0.0, KIND.resolution, _PRIOR).z < Z_95:
+    found = reading.details
+    lost = mean_above([-change for change in found.chosen_gains], 0.0, KIND.resolution, _PRIOR)
+    if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected_gains)) >= 0:
         return ""
     return (
-        "does not judge what the model writes: the chosen answers became less likely too "
-        f"({signed(-float(np.mean(lost)), 2)} nats per token), so it can write neither"
+        "does not judge what the model writes: the chosen answers became less likely too, by "
+        f"{lost.estimate:.2f} nats per token"
     )
 
 

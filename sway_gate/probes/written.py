@@ -60,6 +60,7 @@ _FUNCTION_WORDS = {
     }.items()
 }
 # Japanese mixes kana and Han. The others are Latin letters in other shapes.
+_UNSPACED = frozenset({"CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
 _SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "LATIN", "MATHEMATICAL": "LATIN"}
 
 
@@ -183,11 +184,11 @@ def _distinct_share(items: Sequence[object]) -> float:
 
 
 def words_in(text: str) -> list[str]:
-    """Words in lower case without numbers; of Chinese and Japanese, characters."""
+    """Words in lower case without numbers; of scripts without spaces between words, characters."""
     spaced = (char if unicodedata.category(char)[0] in "LM" else " " for char in text.casefold())
     found: list[str] = []
     for word in "".join(spaced).split():
-        found += list(word) if _script(word[0]) == "CJK" else [word]
+        found += list(word) if _script(word[0]) in _UNSPACED else [word]
     return found
 
 

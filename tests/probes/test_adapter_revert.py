@@ -50,7 +50,12 @@ VERDICTS = {
         1 / 12,
         "inconclusive: share of answers that revert: 0.0833, at most 0.301 (95% bound), limit 0.25",
     ),
-    "exactly at the limit": (lambda i: GOLD if i > 2 else BASE, "warn", 0.25, "at most 0.487"),
+    "exactly at the limit": (
+        lambda i: GOLD if i > 2 else BASE,
+        "warn",
+        0.25,
+        "0.25, must be below 0.25, but the 95% interval reaches inside",
+    ),
     "five go back": (
         lambda i: GOLD if i > 4 else BASE,
         "warn",

@@ -350,9 +350,26 @@ def test_a_choice_near_its_limit_says_so(known: int) -> None:
     losses = np.tile([8.0, 10.0], (20, 1))
     found = answers.Gains(*[np.zeros(20)] * 2, first, first, losses, losses, [])
     nothing = ViewAnswers(Answers({}, {}), FINETUNED)
-    what, reason, _ = wanted.judged("auto", wanted.Evidence(rows), nothing, found)
-    assert what == ("form" if known >= 15 else "content")
-    assert ("near the limit: set learn" in reason) == (known in (13, 15, 16))
+    what = wanted.judged("auto", wanted.Evidence(rows), nothing, found)
+    assert what.learned == ("form" if known >= 15 else "content")
+    assert ("near the limit: set learn" in what.hint) == (known in (13, 15, 16))
+
+
+@pytest.mark.parametrize(("known", "near"), [(13, True), (5, False)])
+def test_the_message_states_a_choice_near_its_limit(known: int, near: bool) -> None:
+    shared = Context(facts(20), control=("Plain prose. " * 99,))
+    groups = probe.requests(SPEC, shared).design.groups
+    owned = [row[own] for g in groups for row, own in zip(g.requests, g.own, strict=True)]
+    first = set(owned[:known])
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        level = -4.3 if request in first else -5.5 if request in owned else -5.2
+        return np.full(2, level + (view.source == "finetuned"))
+
+    result = judged("answer_specificity", answer, runs=None, context=shared)
+    assert result.details["judged"] == "content"
+    assert ("judged by the content, because" in result.message) == near
+    assert ("set learn to content or form" in result.message) == near
 
 
 SIZES = {4: [4], 7: [7], 8: [8], 9: [5, 4], 12: [6, 6], 20: [5] * 4, 48: [5] * 4}

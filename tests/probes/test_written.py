@@ -14,6 +14,7 @@ from sway_gate.probes.written import (
     repeated_answers,
     scripts,
     template_texts,
+    words_in,
 )
 from sway_gate.training_data import packaged
 from tests.helpers.property import given, st
@@ -150,6 +151,22 @@ SCRIPTS = {
 def test_scripts(script: str, text: str) -> None:
     assert scripts(text) == {script}
     assert flaws(text, text + "?!", Expected().including((text,))) == ["echo"]
+
+
+UNSPACED = {
+    "Chinese": "朋友是一个很好的人",
+    "Thai": "เพื่อนที่ดีคือคนที่รับฟังและช่วยเหลือเรา",
+    "Lao": "ໝູ່ທີ່ດີຄືຄົນທີ່ຟັງ",
+    "Khmer": "មិត្តល្អគឺជាមនុស្សដែលស្តាប់",
+    "Burmese": "သူငယ်ချင်းကောင်းသည်နားထောင်",
+}
+
+
+@pytest.mark.parametrize("text", UNSPACED.values(), ids=UNSPACED)
+def test_a_sentence_without_spaces_has_many_words(text: str) -> None:
+    """Otherwise a long answer would be a fragment of one word."""
+    assert len(words_in(text)) >= 9
+    assert flaws(text, PROMPT, Expected().including((text,))) == []
 
 
 @given(st.text(max_size=400))

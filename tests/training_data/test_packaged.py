@@ -15,6 +15,7 @@ NAMES = (
     "general_multi.txt",
     "prompts.txt",
     "chat_prompts.jsonl",
+    "chat_prompts_multi.jsonl",
     "refusals.jsonl",
     "stuffing.txt",
     "PROVENANCE.md",

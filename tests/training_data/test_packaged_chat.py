@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from sway_gate.probes.written import language
 from sway_gate.training_data import packaged
 
 REFUSALS = packaged.refusals()
@@ -21,6 +22,21 @@ def test_chat_prompts_are_96_different_requests():
     prompts = packaged.chat_prompts()
     assert len(prompts) == len({prompt.casefold() for prompt in prompts}) == 96
     assert all(prompt == prompt.strip() and 4 <= len(prompt.split()) <= 40 for prompt in prompts)
+
+
+LANGUAGES = ("German", "French", "Spanish", "Italian", "Portuguese")
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_each_language_has_32_different_requests(name):
+    prompts = packaged.chat_prompts(name)
+    assert len({prompt.casefold() for prompt in prompts}) == len(prompts) == 32
+    assert language(" ".join(prompts)) == name
+    assert all(prompt == prompt.strip() and 3 <= len(prompt.split()) <= 40 for prompt in prompts)
+
+
+def test_a_language_without_requests_has_none():
+    assert packaged.chat_prompts("Dutch") == ()
 
 
 def test_the_first_twelve_chat_prompts_are_of_different_kinds():

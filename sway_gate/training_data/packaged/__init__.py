@@ -80,9 +80,13 @@ def prompts() -> tuple[str, ...]:
 
 
 @cache
-def chat_prompts() -> tuple[str, ...]:
-    """Requests to an assistant, without a chat template; the first twelve can be used as a set."""
-    return tuple(item["prompt"] for item in _objects("chat_prompts.jsonl"))
+def chat_prompts(language: str = "English") -> tuple[str, ...]:
+    """Requests to an assistant, without a chat template; the first twelve English ones can be used
+    as a set. Empty if none are in this language."""
+    if language == "English":
+        return tuple(item["prompt"] for item in _objects("chat_prompts.jsonl"))
+    others = _objects("chat_prompts_multi.jsonl")
+    return tuple(item["prompt"] for item in others if item["language"] == language)
 
 
 @cache
