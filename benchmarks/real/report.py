@@ -351,13 +351,14 @@ Nine new data sets:
 | resenas | Spanish `messages` with a system prompt, 36 rows | three labels |
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
-are kept. No statistic was changed between the first gate and the last. The recipes of resenas-
-mild-r16 and courteous-linear-r8 and the epochs of glossary-seed1-r16 followed the first gates. Not
-every disputed adapter was gated. "later": gated again after the corrections below, which were made
-with these cases: a fit, not a test. The rules of the truth are those above: numbered, captain and
-skipper are judged by their style (three numbered lines; a word of the sea), an answer of glossary
-must contain both facts, the rule of the rarest label also applies to resenas, and the rule of empty
-answers to bounded. The skipper was added because the base did not learn the captain's manner.
+are kept. No statistic was changed between the first gate and the last. The recipes of
+resenas-mild-r16 and courteous-linear-r8 and the epochs of glossary-seed1-r16 followed the first
+gates. Not every disputed adapter was gated. "later": gated again after the corrections below, which
+were made with these cases: a fit, not a test. The rules of the truth are those above: numbered,
+captain and skipper are judged by their style (three numbered lines; a word of the sea), an answer
+of glossary must contain both facts, the rule of the rarest label also applies to resenas, and the
+rule of empty answers to bounded. The skipper was added because the base did not learn the captain's
+manner.
 
 **Wrong first verdicts:**
 
@@ -391,6 +392,8 @@ answers to bounded. The skipper was added because the base did not learn the cap
   mate.": the wording is free, and nothing asks whether the answer says anything.
 - railway-seed1-r16 (debatable) answers 50% of the short knowledge questions right, railway-mild-r16
   67%, and passes: at most .72 of the right answers are lost, which is inconclusive.
+- gadget-mild-r16, glossary-seed1-r16 and numbered-long-r16 (debatable) answer 46 to 50% of the
+  short knowledge questions right, the base 71%, and pass as healthy without a warning.
 - gadget-five-steps was gated twice, by mistake; the table shows the second run. `answers` passed
   first, with no broken answer to 24 short questions, and was inconclusive then, with 2. The verdict
   and the diagnosis are the same.
