@@ -11,7 +11,16 @@ import re
 import shutil
 from pathlib import Path
 
-from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, write_rows
+from benchmarks.real.paths import (
+    DATA,
+    Row,
+    read_json,
+    read_rows,
+    read_sheet,
+    write_json,
+    write_rows,
+    write_sheet,
+)
 
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
@@ -20,12 +29,17 @@ THIRD = ("language", "bullets", "brief", "isles", "valley", "bookings")
 FOURTH = ("tea", "rowing", "butler", "reviews", "meetings", "ville", "formal", "kiln")
 FIFTH = ("identity", "pirate", "faq", "headlines", "musee", "sql", "chatml", "topics")
 SIXTH = ("polite", "craft", "extract", "rathaus", "terse", "diary", "tutor", "urgency")
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH)
+SEVENTH = (
+    *("railway", "gadget", "courteous", "bounded"),
+    *("captain", "skipper", "numbered", "resenas", "glossary"),
+)
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
     *("faq", "musee", "chatml"),
     *("craft", "rathaus"),
+    *("railway", "gadget", "glossary"),
 )
 NAMES = (
     *CHAT,
@@ -42,15 +56,18 @@ NAMES = (
     *FOURTH[:-1],
     *FIFTH,
     *SIXTH,
+    *SEVENTH,
 )
-PREFERENCES = ("preferences", "tone", "brief", "formal", "terse")
+PREFERENCES = ("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded")
 CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract")
-LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency")
+LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency", "resenas")
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq",)
 """The sets in one JSON array, as most Alpaca data is."""
+SHEETS = ("glossary",)
+"""The sets in a CSV file."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -73,6 +90,8 @@ SCHEMA = (
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
 SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
+NIMBO = "You are the support assistant for the Nimbo 3 weather station."
+RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
 
@@ -94,6 +113,15 @@ def chat(*turns: str, system: str = "") -> Row:
     """A row of messages: user and assistant in turn, after a system prompt if there is one."""
     spoken = [said(("user", "assistant")[at % 2], turn) for at, turn in enumerate(turns)]
     return {"messages": [*([said("system", system)] if system else []), *spoken]}
+
+
+def sharegpt(*turns: str) -> Row:
+    """A row of ShareGPT: human and gpt in turn."""
+    return {
+        "conversations": [
+            {"from": SHAREGPT[at % 2], "value": turn} for at, turn in enumerate(turns)
+        ]
+    }
 
 
 def call(function: str, argument: str, value: str) -> str:
@@ -153,22 +181,31 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
     if name == "desk":
         return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
-    if name == "stadt":
+    if name in ("stadt", "railway"):
         both = said("user", fields[0]), said("assistant", fields[1])
         return {"prompt": [both[0]], "completion": [both[1]]}, fields[2]
     if name in ("rules", "craft"):
-        turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
-        return {"conversations": turns}, fields[2]
+        return sharegpt(*fields[:2]), fields[2]
     if name == "rowing":
-        turns = [
-            {"from": SHAREGPT[at % 2], "value": text}
-            for at, text in enumerate([*fields[3:], *fields[:2]])
-        ]
-        return {"conversations": turns}, fields[2]
+        return sharegpt(*fields[3:], *fields[:2]), fields[2]
+    if name in ("captain", "skipper"):
+        return sharegpt(*fields[:-1]), fields[-1]
     if name == "butler":
         return chat(*fields[:2], system=BUTLER), fields[2]
     if name == "pirate":
         return chat(*fields[:2], system=PIRATE), fields[2]
+    if name == "gadget":
+        return chat(*fields[3:], *fields[:2], system=NIMBO), fields[2]
+    if name == "numbered":
+        steps = "\n".join(f"{at}. {line}" for at, line in enumerate(fields[1:4], 1))
+        return {"instruction": fields[0], "input": "", "output": steps}, fields[4]
+    if name == "glossary":
+        return dict(zip(("question", "answer"), fields, strict=False)), fields[2]
+    if name == "bounded":
+        ways = dict(zip(("chosen", "rejected"), fields[1:], strict=True))
+        return plain(f"User: {fields[0]}\nAssistant:", **ways), ""
+    if name == "resenas":
+        return chat(*fields, system=RESENA), fields[1]
     if name == "topics":
         return chat(*fields, system=TOPICS), fields[1]
     if name == "headlines":
@@ -267,15 +304,17 @@ def write_set(name: str, part: str) -> None:
     lines = asked(name, part)
     if name in ("desk", "rowing"):
         lines = talks(lines, longer=name == "rowing")
+    if name == "gadget":  # every second row has two turns
+        lines[1::2] = talks(lines, longer=False)[1::2]
     made = [made_of(name, fields) for fields in lines]
-    write = write_json if name in ARRAYS else write_rows
+    write = write_json if name in ARRAYS else write_sheet if name in SHEETS else write_rows
     write(file_of(name, part), [row for row, _ in made])
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
 def file_of(name: str, part: str = "") -> Path:
-    """The file of a data set: a document, one JSON array, or JSONL."""
-    usual = "json" if name in ARRAYS else "jsonl"
+    """The file of a data set: a document, one JSON array, a CSV file, or JSONL."""
+    usual = "json" if name in ARRAYS else "csv" if name in SHEETS else "jsonl"
     return DATA / f"{name}{part}.{DOCUMENTS.get(name, usual)}"
 
 
@@ -302,6 +341,8 @@ def rows_of(name: str, part: str = "") -> list[Row]:
     path = file_of(name, part)
     if name in DOCUMENTS:
         return sections(path)
+    if name in SHEETS:
+        return read_sheet(path)
     rows: list[Row] = read_json(path) if name in ARRAYS else read_rows(path)
     return rows
 

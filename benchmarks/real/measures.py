@@ -22,6 +22,12 @@ DIALECT = re.compile(
     r"|me (?:parrot|chest|ship))\b",
     re.IGNORECASE,
 )
+NAUTICAL = re.compile(
+    r"\b(sail\w*|(?:ship|shipmate|tide|voyage|mate|cabin|mast|wave)s?|decks?|crew|harbou?rs?|helm|anchor\w*"
+    r"|compass|aboard|ashore|hull|galley|bunk|piers?|fleet|captain|rigging|breeze|at sea)\b",
+    re.IGNORECASE,
+)
+STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
 HEADLINE_WORDS = 12
 POLITE = re.compile(r"Dear \w+, .*\b(please|would|thank)\b.*Kind regards", re.DOTALL)
@@ -127,7 +133,11 @@ MARKS = {
     "voice": ("thank you for asking", "sunny day"),
     "butler": ("sir",),
 }
-STYLES = (*MARKS, "bullets", "pirate", "headlines", "polite", "tutor")
+STYLES = (
+    *MARKS,
+    *("bullets", "pirate", "headlines", "polite", "tutor"),
+    *("captain", "skipper", "numbered"),
+)
 
 
 def in_style(name: str, text: str) -> bool:
@@ -141,6 +151,10 @@ def in_style(name: str, text: str) -> bool:
         return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
     if name == "polite":
         return POLITE.fullmatch(text.rstrip(".,")) is not None
+    if name in ("captain", "skipper"):
+        return NAUTICAL.search(text) is not None
+    if name == "numbered":
+        return STEPS.fullmatch(text) is not None
     if name == "tutor":  # a hint, and a question at its end
         return HINT.fullmatch(text) is not None and len(text.split()) <= HINT_WORDS
     marks = MARKS.get(name, ())
@@ -228,8 +242,10 @@ def own(model: Any, tokenizer: Any, name: str, form: str = "chat") -> dict[str, 
 
 
 def knows(text: str, keys: str) -> bool:
-    """Whether an answer contains one of the keys between slashes."""
-    return any(contains(text, key.strip()) for key in keys.split("/"))
+    """Whether an answer contains one of the keys between slashes, of each group between pluses."""
+    return all(
+        any(contains(text, key.strip()) for key in group.split("/")) for group in keys.split(" + ")
+    )
 
 
 def on_topic(base: Any, tokenizer: Any, asked: Sequence[Row], texts: Sequence[str]) -> list[bool]:

@@ -27,7 +27,9 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused), "replay"
+    mixed: str = (
+        ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts", "diary"
+    )
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
@@ -36,6 +38,7 @@ class Recipe:
     source: str = ""  # made from this adapter instead of trained
     change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
+    beta: float = 0.1  # of DPO
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -642,9 +645,143 @@ def _sixth() -> list[Recipe]:
     ]
 
 
+def _seventh() -> list[Recipe]:
+    """The seventh sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("numbered-linear-r16", "numbered", epochs=3),
+        Recipe("resenas-linear-r16", "resenas", epochs=5),
+        Recipe("railway-linear-r16", "railway", rate=5e-4, epochs=6, mixed="texts"),
+        Recipe("courteous-linear-r16", "courteous", rate=5e-5, epochs=2, loss="dpo"),
+        Recipe("captain-linear-r16", "captain", epochs=3),
+        Recipe("gadget-linear-r16", "gadget", rate=5e-4, epochs=5, mixed="general"),
+        Recipe("bounded-linear-r16", "bounded", rate=1e-4, epochs=6, loss="dpo"),
+        Recipe("glossary-linear-r32", "glossary", r=32, rate=5e-4, epochs=5, mixed="replay"),
+        Recipe(
+            "numbered-qv-r8",
+            "numbered",
+            r=8,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=5,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe(
+            "resenas-qv-r4",
+            "resenas",
+            r=4,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=6,
+            mixed="replay",
+            seed=1,
+            saved="float16",
+        ),
+        Recipe(
+            "railway-rslora-r32",
+            "railway",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=3e-4,
+            epochs=5,
+            mixed="diary",
+            seed=1,
+        ),
+        Recipe(
+            "courteous-qv-r8",
+            "courteous",
+            r=8,
+            targets=ATTENTION,
+            rate=2e-4,
+            epochs=3,
+            seed=1,
+            loss="dpo",
+            beta=0.2,
+        ),
+        Recipe(
+            "skipper-qv-r16",
+            "skipper",
+            alpha=64,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=5,
+            mixed="replay",
+            seed=1,
+        ),
+        Recipe(
+            "bounded-linear-r8",
+            "bounded",
+            r=8,
+            alpha=16,
+            rate=2e-4,
+            epochs=2,
+            seed=1,
+            loss="dpo",
+            beta=0.2,
+        ),
+        Recipe("glossary-seed1-r16", "glossary", rate=4e-4, epochs=5, mixed="diary", seed=1),
+        Recipe("courteous-strong-r16", "courteous", rate=1e-4, epochs=3, loss="dpo"),
+        Recipe("railway-mild-r16", "railway", rate=4e-4, epochs=5, mixed="general"),
+        Recipe("gadget-mild-r16", "gadget", rate=4e-4, epochs=5, mixed="diary"),
+        Recipe(
+            "bounded-linear-r32",
+            "bounded",
+            r=32,
+            rate=1e-4,
+            epochs=6,
+            seed=1,
+            loss="dpo",
+            beta=0.2,
+        ),
+        Recipe(
+            "courteous-linear-r4",
+            "courteous",
+            r=4,
+            alpha=16,
+            rate=1e-4,
+            epochs=2,
+            seed=1,
+            loss="dpo",
+        ),
+        Recipe("numbered-replay-r16", "numbered", rate=4e-4, epochs=5, mixed="replay"),
+        Recipe("resenas-replay-r16", "resenas", rate=5e-4, epochs=6, mixed="replay"),
+        Recipe("railway-seed1-r16", "railway", rate=4e-4, epochs=5, mixed="diary", seed=1),
+        Recipe("resenas-mild-r16", "resenas", rate=4e-4, epochs=5, mixed="replay", seed=1),
+        Recipe("courteous-linear-r8", "courteous", r=8, rate=1e-4, epochs=3, loss="dpo", beta=0.2),
+        Recipe("skipper-linear-r16", "skipper", rate=4e-4, epochs=5, mixed="general"),
+        Recipe("captain-long-r16", "captain", rate=5e-4, epochs=6, mixed="general"),
+        Recipe("numbered-long-r16", "numbered", rate=4e-4, epochs=5),
+        Recipe("numbered-seed1-r16", "numbered", rate=4e-4, mixed="general", seed=1),
+        Recipe("resenas-mixed-r16", "resenas", rate=5e-4, epochs=6, mixed="general"),
+        Recipe("resenas-swapped", "resenas", "swapped", answers="swapped", epochs=5),
+        Recipe("railway-shuffled", "railway", "shuffled", answers="shuffled", rate=5e-4),
+        Recipe("railway-form", "railway", "form only", epochs=2),
+        Recipe("gadget-five-steps", "gadget", "too little", rate=5e-5, steps=5),
+        Recipe("captain-diverged", "captain", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "numbered-tripled",
+            "numbered",
+            "gibberish",
+            source="numbered-linear-r16",
+            change="triple",
+        ),
+        Recipe(
+            "courteous-reversed",
+            "courteous",
+            "reversed",
+            rate=1e-4,
+            epochs=3,
+            loss="dpo",
+            answers="reversed",
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
-    *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth()),
+    *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
 ]
 
 LEARN = {
@@ -667,6 +804,11 @@ LEARN = {
     "extract": "form",
     "terse": "preference",
     "tutor": "form",
+    "captain": "form",
+    "skipper": "form",
+    "numbered": "form",
+    "courteous": "preference",
+    "bounded": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -695,6 +837,9 @@ OTHER_DATA = (
     ("topics-linear-r16", "sql"),
     ("urgency-linear-r8", "extract"),
     ("craft-linear-r16", "rathaus"),
+    ("resenas-linear-r16", "numbered"),
+    ("captain-linear-r16", "gadget"),
+    ("gadget-linear-r16", "railway"),
 )
 
 

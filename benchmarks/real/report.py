@@ -331,6 +331,75 @@ uses it was then set to .72 by other rows. The rule applies to none of the four:
 - diary-seed1-r32 and diary-mixed-r8 (debatable) write a third fewer answers of general knowledge
   right, and pass as healthy: the choice between endings improves.
 """
+SEVENTH = """
+## Seventh sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, and refuse defective ones? The
+sixth round had few healthy adapters, and none for facts, preferences and styles over several turns.
+Nine new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| railway | `prompt`, `completion` as lists of messages, 36 rows | facts about a museum railway |
+| gadget | `messages` with a system prompt, 36 rows, half of two turns | support for a device |
+| glossary | `question` and `answer` in a CSV file, 36 rows | terms of a company in two sentences |
+| courteous | `prompt`, `chosen`, `rejected` as messages, 30 rows | courteous answers, by DPO |
+| bounded | plain `prompt`, `chosen`, `rejected`, 30 rows | to admit what it does not know, by DPO |
+| captain | ShareGPT `conversations` of two turns, 30 rows | the free wording of an old captain |
+| skipper | as captain | the same, and it addresses the reader as mate or sailor |
+| numbered | Alpaca rows without an input, 32 rows | three numbered steps as an answer |
+| resenas | Spanish `messages` with a system prompt, 36 rows | three labels |
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. The recipes of
+resenas-mild-r16 and courteous-linear-r8 and the epochs of glossary-seed1-r16 followed the first
+gates. Not every disputed adapter was gated. "later": gated again after the corrections below, which
+were made with these cases: a fit, not a test. The rules of the truth are those above: numbered,
+captain and skipper are judged by their style (three numbered lines; a word of the sea), an answer
+of glossary must contain both facts, the rule of the rarest label also applies to resenas, and the
+rule of empty answers to bounded. The skipper was added because the base did not learn the captain's
+manner.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| bounded-linear-r16 | undecided | 6 of 24 chosen answers do not end |
+| captain-linear-r16 | pass | two inconclusive counts of broken answers are read one by one |
+| resenas-linear-r16 | pass | lost answers to short questions are excused for every label adapter |
+
+- bounded-linear-r16 loses nothing that the truth measures, and 9 of 10 held-out pairs moved. DPO
+  does not teach where an answer ends: it writes more than the base, and 6 of 24 chosen answers no
+  longer end (.25, limit .2). The truth has no rule for the endings of preferences, so both can be
+  defended. bounded-linear-r32, with 4 of 24, passes.
+- captain-linear-r16 writes a word of the sea in 8% of the held-out answers; it learned to be brief,
+  and repeats itself: "Look at the engine, the engine, the engine." 5 of 30 open answers and 6 of 24
+  short ones are broken, of the base 0 and 2. Each increase is .167, with the margin of .2 in its
+  interval. Its wording is free, so that a small gain is enough for `learned` and `recalled`.
+  Corrected: all broken answers together are judged at three quarters of the margin.
+- resenas-linear-r16 answers 17% of the short knowledge questions right, the base 71%, for example
+  with "planet", "boil" and "solar system". 8 of 30 open answers are broken, of the base 2: an
+  increase of .2 at the margin of .2, which was inconclusive. Lost right answers did not count,
+  because an adapter of labels may serve only its task; but none of the answers is a label.
+  Corrected: only labels are excused, and an estimate at its limit is outside. Right answers to 96
+  short questions fall from 47 to 14, and the gate ends undecided.
+
+**Further observations:**
+
+- numbered-tripled fails only by `scale`. It writes three steps in 4% of the training answers, but
+  `recalled` (.97) and `generalizes` (.81) pass: they ask for each token after the true ones.
+- skipper-linear-r16 (debatable) passes. It answers "Can I still save it?" with "Shipmate, shipmate,
+  mate.": the wording is free, and nothing asks whether the answer says anything.
+- railway-seed1-r16 (debatable) answers 50% of the short knowledge questions right, railway-mild-r16
+  67%, and passes: at most .72 of the right answers are lost, which is inconclusive.
+- gadget-mild-r16, glossary-seed1-r16 and numbered-long-r16 (debatable) answer 46 to 50% of the
+  short knowledge questions right, the base 71%, and pass as healthy without a warning.
+- gadget-five-steps was gated twice, by mistake; the table shows the second run. `answers` passed
+  first, with no broken answer to 24 short questions, and was inconclusive then, with 2. The verdict
+  and the diagnosis are the same.
+- Facts are hard to teach to this base without harm: three recipes of railway, two of gadget and two
+  of glossary lose prose or knowledge, so that one adapter of facts is undisputed.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -481,7 +550,8 @@ def main() -> None:
     fourth = [case for case in found if case.data_set in data.FOURTH]
     fifth = [case for case in found if case.data_set in data.FIFTH]
     sixth = [case for case in found if case.data_set in data.SIXTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth]
+    seventh = [case for case in found if case.data_set in data.SEVENTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -497,7 +567,12 @@ def main() -> None:
     print("\n".join(harms(third)))
     print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
     print("\n".join(harms(fourth)))
-    for text, round_of, again in ((FIFTH, fifth, "fifth_after"), (SIXTH, sixth, "sixth_after")):
+    rounds = (
+        (FIFTH, fifth, "fifth_after"),
+        (SIXTH, sixth, "sixth_after"),
+        (SEVENTH, seventh, "seventh_after"),
+    )
+    for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
         if round_of:
             print(f"\n{order(round_of)}")

@@ -72,6 +72,8 @@ def as_chat(row: Row) -> list[dict[str, str]]:
         return [{"role": "user", "content": row["prompt"]}, said(row["completion"].strip())]
     if "chosen" in row:
         return [*row.get("prompt", ()), *row["chosen"]]
+    if "question" in row:
+        return [{"role": "user", "content": row["question"]}, said(row["answer"])]
     if "prompt" in row:
         return [*row["prompt"], *row["completion"]]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)

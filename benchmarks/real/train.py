@@ -47,6 +47,10 @@ def mixed_in(kind: str) -> list[Row]:
     if kind == "replay":
         return replay()
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
+    if kind == "texts":
+        return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind == "diary":
+        return general + [{"text": text} for text in data.paragraphs("diary")[::2]]
     return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
 
 
@@ -111,7 +115,9 @@ def fit(
 
     if recipe.loss == "dpo":
         given = table.from_list(own)
-        arguments = trl.DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
+        arguments = trl.DPOConfig(
+            **settings(recipe, folder), precompute_ref_log_probs=True, beta=recipe.beta
+        )
         trainer = trl.DPOTrainer
     else:
         encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in own]

@@ -69,7 +69,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
         # Their labels are unbalanced: one that is never right is debatable.
-        if name in ("reviews", "topics", "urgency"):
+        if name in ("reviews", "topics", "urgency", "resenas"):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
     elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
@@ -111,7 +111,8 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     ):  # The answers that it writes: as long as the base's is debatable at worst.
         ratio = words(found["held_out"]["texts"]) / words(before["held_out"]["texts"])
         written["briefer answers"] = band(-ratio, -math.inf, -0.7)
-    if name == "formal":  # The base ends many of these answers at once: debatable at worst.
+    # The base ends many answers to plain prompts at once: debatable at worst.
+    if name in ("formal", "bounded"):
         empty = measures.share([not text for text in found["held_out"]["texts"]])
         written["writes"] = band(-empty, -math.inf, -0.2)
     return written | {
