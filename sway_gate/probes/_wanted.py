@@ -84,8 +84,8 @@ def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> J
 
 
 def _from_base(evidence: Evidence, view: ViewAnswers, gains: Gains, slack: float = 0.0) -> Judged:
-    """What the base's losses show. `slack`: by how many of the usual changes the limits of
-    rewording, of general requests and of the form are easier."""
+    """What the base's losses show. `slack`: how much easier each limit is, as a multiple of what
+    other blocks or prompts of the same data change."""
     if _reword(gains, slack):
         # The other answers reword other prompts: the form cannot show in them.
         return Judged("content", "the base reads the answers from their prompts", rewords=True)

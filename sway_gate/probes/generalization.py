@@ -176,15 +176,16 @@ def value(
     of_labels = bool(requests.design and requests.design.labels)
     part_wanted = wanted.judged_part(context, requests.deciding, view)
     measured = partial(recall.recalled, view, nats=spec.surprise_nats, of_labels=of_labels)
-    wanted_part: wanted.Part = "free" if requests.is_prose else part_wanted
-    training, part = measured(requests.training, part=wanted_part)
-    trained = requests.training if requests.reads_all else ()
-    if part_wanted == "form":
+    counted: wanted.Part = "free" if requests.is_prose else part_wanted
+    training, found_part = measured(requests.training, part=counted)
+    is_form = part_wanted == "form"
+    rows, part = measured(
+        requests.held_out,
+        part=found_part if is_form else counted,
+        trained=requests.training if requests.reads_all else (),
         # The training rows show the form: of a few held-out answers, chance would decide.
-        like = requests.training
-        rows, part = measured(requests.held_out, part=part, trained=trained, like=like)
-    else:
-        rows, part = measured(requests.held_out, part=wanted_part, trained=trained)
+        like=requests.training if is_form else (),
+    )
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None
@@ -195,7 +196,7 @@ def value(
         training_lift=float(recall.lifts(training).mean()) if part == "free" else None,
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
-        judged="form" if part_wanted == "form" else "content",
+        judged="form" if is_form else "content",
         data="labels" if of_labels else "prose" if requests.is_prose else "answers",
         part=part,
         labels=list(requests.design.labels) if requests.design else [],

@@ -59,8 +59,8 @@ _FUNCTION_WORDS = {
         "Spanish": "el la los las y es un una que en para con por se del su más como está lo",
     }.items()
 }
-# Japanese mixes kana and Han. The others are Latin letters in other shapes.
 _UNSPACED = frozenset({"CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
+# Japanese mixes kana and Han. The others are Latin letters in other shapes.
 _SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "LATIN", "MATHEMATICAL": "LATIN"}
 
 
