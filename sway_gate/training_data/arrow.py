@@ -81,21 +81,33 @@ class Arrow:
 
     def _parquet_batches(self) -> Iterator[Any]:
         """Batches of the chosen columns. Raises Mistake if a row group does not fit into memory."""
-        metadata = self._parquet().metadata
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        file = self._parquet()
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         if any(group.total_byte_size > MAX_FILE_BYTES for group in groups):
             limit = f"{MAX_FILE_BYTES // 2**20:,} MiB"
             raise Mistake(0, f"has a row group larger than {limit}; write smaller row groups")
+        columns = self._select(file.schema_arrow.names)
         texts = {
             chunk.path_in_schema
-            for group in groups
-            for chunk in map(group.column, range(metadata.num_columns))
+            for i, group in enumerate(groups)
+            for chunk in self._chunks(file, i, group, columns)
             if chunk.physical_type == "BYTE_ARRAY"
             and self._first_page_bytes(chunk) > _MAX_DICTIONARY_BYTES
         }
-        columns = self._select(metadata.schema.to_arrow_schema().names)
         batches: Iterator[Any] = self._parquet(sorted(texts)).iter_batches(_BATCH, columns=columns)
         return batches
+
+    def _chunks(self, file: Any, index: int, group: Any, columns: Sequence[str]) -> Iterator[Any]:
+        """Metadata of the chosen columns' chunks.
+
+        Damaged metadata of a chunk ends the process when `column` reads it, but not when a row is
+        read. A row is therefore read first.
+        """
+        next(file.iter_batches(1, row_groups=[index], columns=columns), None)
+        for i in range(group.num_columns):
+            path = file.schema.column(i).path
+            if any(path == name or path.startswith(f"{name}.") for name in columns):
+                yield group.column(i)
 
     def _first_page_bytes(self, chunk: Any) -> int:
         """Size after unpacking of the chunk's first page, which is its dictionary if it has one.
@@ -137,9 +149,11 @@ class Arrow:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except self._arrow.ArrowException as error:
+        except (self._arrow.ArrowException, UnicodeDecodeError) as error:
             message = f"not a readable Parquet or Arrow file ({type(error).__name__})"
             raise Mistake(0, f"{message}; write it again") from None
+        except MemoryError:
+            raise Mistake(0, "needs more memory than is free; write smaller row groups") from None
 
 
 def _without_nulls(value: Any) -> Any:

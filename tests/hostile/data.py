@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.hostile.case import Case, Content, folder, pipe, sparse, spec, to
@@ -33,14 +34,17 @@ def bomb(size: int) -> bytes:
     return b"".join(packer.compress(bytes(2**20)) for _ in range(size)) + packer.flush()
 
 
-def damaged_pages(path: Path) -> None:
-    """Parquet with valid metadata, but without valid headers of pages."""
-    import pyarrow
-    import pyarrow.parquet
+def parquet(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Parquet whose bytes are changed."""
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW] * 9), path)
-    data = path.read_bytes()
-    path.write_bytes(data[:4] + b"\x1f\n" * 8 + data[20:])
+    def make(path: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW] * 9), path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return make
 
 
 CASES = [
@@ -75,7 +79,24 @@ CASES = [
     refused(
         "Parquet with a huge footer", "t.parquet", b"PAR1" + b"\xff" * 4 + b"PAR1", "t.parquet"
     ),
-    refused("Parquet with damaged pages", "\\x0f Deserializing", damaged_pages, "t.parquet"),
+    refused(
+        "Parquet with damaged pages",
+        "\\x0f Deserializing",
+        parquet(lambda data: data[:4] + b"\x1f\n" * 8 + data[20:]),
+        "t.parquet",
+    ),
+    refused(
+        "Parquet whose statistics do not fit its schema",
+        "histogram size mismatch",
+        parquet(lambda data: data.replace(b"%\x02\x18\x06prompt", b"%\0\x18\x06prompt", 1)),
+        "t.parquet",
+    ),
+    refused(
+        "Parquet with a column's name that is not UTF-8",
+        "not a readable Parquet",
+        parquet(lambda data: data.replace(b"\x06prompt", b"\x06prom\xff\xff", 1)),
+        "t.parquet",
+    ),
     refused("damaged Arrow", "t.arrow", b"ARROW1\0\0" + b"\xff" * 50, "t.arrow"),
     refused("CSV of formulas without fields", "t.csv", "=cmd|'/c calc'!A1,b\n1,2\n", "t.csv"),
     refused("CSV of one giant cell", "t.csv", "prompt,completion\n" + "a" * (2 << 20), "t.csv"),

@@ -1095,6 +1095,19 @@ def test_invalid_offsets_in_arrow_are_refused(tmp_path):
     assert "not a readable Parquet or Arrow file" in refusal(str(tmp_path / "a.arrow"))
 
 
+def test_a_column_that_claims_more_than_the_memory_is_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    batch = pa.record_batch([pa.array(["a" * 777])], names=["text"])
+    path = tmp_path / "a.arrow"
+    with pa.ipc.new_stream(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    body = (8 + 784).to_bytes(8, "little")
+    content = path.read_bytes()
+    assert content.count(body) == 1
+    path.write_bytes(content.replace(body, (2**60).to_bytes(8, "little")))
+    assert "needs more memory than is free" in refusal(str(path))
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     path = write(tmp_path, "a.parquet", b"PAR1")
