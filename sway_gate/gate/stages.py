@@ -20,7 +20,7 @@ from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
 from sway_gate.gate.resolve import Job, accelerator, load_options
-from sway_gate.judge.composite import suggests_harm
+from sway_gate.judge.composite import leaves_harm_open
 from sway_gate.judge.probe import (
     ProbeRun,
     is_open,
@@ -165,7 +165,7 @@ def _is_open(p: PlannedProbe, result: ProbeResult, *, is_failed: bool) -> bool:
     """
     look = p.later[0]
     if isinstance(look, ItemsLook):
-        return suggests_harm(result) and not is_failed
+        return leaves_harm_open(result) and not is_failed
     return is_open_to_rows(result) if isinstance(look, RowsLook) else is_open(p.spec, result)
 
 
