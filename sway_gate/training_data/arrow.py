@@ -87,27 +87,35 @@ class Arrow:
             limit = f"{MAX_FILE_BYTES // 2**20:,} MiB"
             raise Mistake(0, f"has a row group larger than {limit}; write smaller row groups")
         columns = self._select(file.schema_arrow.names)
-        texts = {
-            chunk.path_in_schema
-            for i, group in enumerate(groups)
-            for chunk in self._chunks(file, i, group, columns)
-            if chunk.physical_type == "BYTE_ARRAY"
-            and self._first_page_bytes(chunk) > _MAX_DICTIONARY_BYTES
-        }
-        batches: Iterator[Any] = self._parquet(sorted(texts)).iter_batches(_BATCH, columns=columns)
+        texts = _texts(file.schema, file.metadata.num_columns, columns)
+        for path in texts:
+            self._read_first_rows(path, len(groups))
+        large = [
+            path
+            for path, i in texts.items()
+            if any(
+                self._first_page_bytes(group.column(i)) > _MAX_DICTIONARY_BYTES for group in groups
+            )
+        ]
+        batches: Iterator[Any] = self._parquet(large).iter_batches(_BATCH, columns=columns)
         return batches
 
-    def _chunks(self, file: Any, index: int, group: Any, columns: Sequence[str]) -> Iterator[Any]:
-        """Metadata of the chosen columns' chunks.
+    def _read_first_rows(self, text: str, groups: int) -> None:
+        """Read a row of a text column in each row group. Raises OSError if it is damaged.
 
-        Damaged metadata of a chunk ends the process when `column` reads it, but not when a row is
-        read. A row is therefore read first.
+        Damaged metadata of a column ends the process when `RowGroupMetaData.column` reads it, but
+        is an error when a row is read. Read as a dictionary, a row that repeats a long text needs
+        little memory; delta encodings cannot be read so.
         """
-        next(file.iter_batches(1, row_groups=[index], columns=columns), None)
-        for i in range(group.num_columns):
-            path = file.schema.column(i).path
-            if any(path == name or path.startswith(f"{name}.") for name in columns):
-                yield group.column(i)
+        for as_dictionary in ([text], []):
+            reader = self._parquet(as_dictionary)
+            try:
+                for i in range(groups):
+                    next(reader.iter_batches(1, row_groups=[i], columns=[text]), None)
+                return
+            except OSError:
+                if not as_dictionary:
+                    raise
 
     def _first_page_bytes(self, chunk: Any) -> int:
         """Size after unpacking of the chunk's first page, which is its dictionary if it has one.
@@ -149,11 +157,26 @@ class Arrow:
     def _faults(self) -> Iterator[None]:
         try:
             yield
+        except (MemoryError, OverflowError):  # ArrowMemoryError is an ArrowException, too
+            hint = "write smaller row groups or record batches"
+            raise Mistake(0, f"needs more memory than is free; {hint}") from None
         except (self._arrow.ArrowException, UnicodeDecodeError) as error:
             message = f"not a readable Parquet or Arrow file ({type(error).__name__})"
             raise Mistake(0, f"{message}; write it again") from None
-        except MemoryError:
-            raise Mistake(0, "needs more memory than is free; write smaller row groups") from None
+
+
+def _texts(schema: Any, count: int, columns: Sequence[str]) -> dict[str, int]:
+    """Paths of the text columns that are parts of the chosen ones, with their indices."""
+    parts = {schema.column(i).path: i for i in range(count)}
+    return {
+        path: i
+        for path, i in parts.items()
+        if schema.column(i).physical_type == "BYTE_ARRAY" and _is_part(path, columns)
+    }
+
+
+def _is_part(path: str, columns: Sequence[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in columns)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -1046,6 +1046,49 @@ def test_a_repeated_long_cell_does_not_fill_the_memory(tmp_path):
     assert refusal(str(tmp_path / "a.parquet")).endswith("longer than 1 MiB")
 
 
+def test_a_row_that_repeats_a_long_text_does_not_fill_the_memory(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 2000), pa.array(["a" * 2**22]))
+    turns = pa.StructArray.from_arrays([text, text], names=["role", "content"])
+    row = pa.ListArray.from_arrays(pa.array([0, 2000], pa.int32()), turns)
+    parquet.write_table(pa.table({"messages": row}), tmp_path / "a.parquet", compression="zstd")
+    before = pa.default_memory_pool().max_memory()
+    assert refusal(str(tmp_path / "a.parquet")).endswith("longer than 1 MiB")
+    assert pa.default_memory_pool().max_memory() < max(before, 2**28)
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+@pytest.mark.parametrize("path", ["text", "messages.list.element.content"])
+def test_texts_of_every_encoding_are_read(tmp_path, encoding, path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [{"text": "one"}, {"text": "two"}]
+    if path != "text":
+        rows = [{"messages": [user("q"), assistant(row["text"])]} for row in rows]
+    options = {"use_dictionary": False, "column_encoding": {path: encoding}}
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", **options)
+    found = load_sections([str(tmp_path / "a.parquet")]).sections
+    assert [s.content or s.pairs[0].gold for s in found] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["text", "text.x"])
+def test_damaged_metadata_of_a_column_is_a_mistake(tmp_path, name):
+    """Columns whose names begin as a chosen one: pyarrow ends the process if it reads them."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"text": ["a"] * 9, "text.x": ["b"] * 9}), path)
+    optional = b"%\x02\x18" + bytes([len(name)]) + name.encode()
+    content = path.read_bytes()
+    assert content.count(optional) == 1
+    path.write_bytes(content.replace(optional, optional.replace(b"%\x02", b"%\0")))
+    assert "histogram size mismatch" in refusal(str(path))
+
+
 @pytest.mark.parametrize(
     ("kind", "column"), [("parquet", "text"), ("arrow", "text"), ("arrow", "messages")]
 )
@@ -1095,7 +1138,8 @@ def test_invalid_offsets_in_arrow_are_refused(tmp_path):
     assert "not a readable Parquet or Arrow file" in refusal(str(tmp_path / "a.arrow"))
 
 
-def test_a_column_that_claims_more_than_the_memory_is_refused(tmp_path):
+@pytest.mark.parametrize("claimed", [2**60, 2**63 - 1])
+def test_a_column_that_claims_more_than_the_memory_is_refused(tmp_path, claimed):
     pa = pytest.importorskip("pyarrow")
     batch = pa.record_batch([pa.array(["a" * 777])], names=["text"])
     path = tmp_path / "a.arrow"
@@ -1104,7 +1148,7 @@ def test_a_column_that_claims_more_than_the_memory_is_refused(tmp_path):
     body = (8 + 784).to_bytes(8, "little")
     content = path.read_bytes()
     assert content.count(body) == 1
-    path.write_bytes(content.replace(body, (2**60).to_bytes(8, "little")))
+    path.write_bytes(content.replace(body, claimed.to_bytes(8, "little")))
     assert "needs more memory than is free" in refusal(str(path))
 
 
