@@ -9,9 +9,10 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.fleet.plan import Gate, Planned
 from sway_gate.fleet.worker import Answer
+from sway_gate.judge.composite import is_final
 from sway_gate.model_files.hub import without_online
 from sway_gate.reports import json_v1
-from sway_gate.results import GateResult, Verdict
+from sway_gate.results import GateResult
 from sway_gate.text import joined_lines
 
 
@@ -52,8 +53,7 @@ def answered(planned: Planned, data: bytes) -> Outcome:
     except (ValueError, SwayError) as error:
         text = f"the answer of the worker is refused: {error}; use the same version on every node"
         return failed(planned.gate, CannotDecide(text))
-    is_complete = not any(p.is_left_out or p.verdict is Verdict.ERROR for p in result.probes)
-    if planned.key and is_complete:
+    if planned.key and is_final(result.probes, has_budget=planned.task.budget is not None):
         cache.store_verdict(planned.key, zlib.compress(answer.report.encode()))
     return Outcome(planned.gate, result, exit_code=result.exit_code)
 

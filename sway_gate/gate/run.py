@@ -16,9 +16,10 @@ from sway_gate.compare.inputs import probe_inputs, shared_inputs
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate.identity import suite_by_digest, verdict_key
 from sway_gate.gate.resolve import Job, Options, prepare
+from sway_gate.judge.composite import is_final
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.output import Progress, silent
-from sway_gate.results import GateResult, Verdict
+from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
 from sway_gate.static.base import LOCAL_NOTES, Base, base_findings
 from sway_gate.static.config import read_config
@@ -53,8 +54,7 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
 
     with _panics_as_errors():
         result = evaluate(job, progress, base)
-    is_complete = not any(p.is_left_out or p.verdict is Verdict.ERROR for p in result.probes)
-    if key and is_complete:
+    if key and is_final(result.probes, has_budget=job.deadline is not None):
         cache.store_verdict(key, msgspec.json.encode(result))
     return _located(job, result)
 

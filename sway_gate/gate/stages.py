@@ -53,23 +53,26 @@ class Stages:
         """The results by name."""
         results = {p.spec.name: p.result for p in planned if p.result}
         waiting = [p for p in planned if not p.result]
-        if self._budget is None:
-            return results | self._in_sequence(waiting)
-        ordered = sorted(waiting, key=lambda p: p.spec.order)
-        for p in ordered:
-            results |= self._in_sequence([_first_look(p)])
+        groups = [waiting]
+        if self._budget:
+            groups = [[p] for p in sorted(waiting, key=lambda p: p.spec.order)]
+        for group in groups:
+            results |= self._in_sequence([_first_look(p) for p in group])
         # More items decide only what all probes together leave open.
-        is_failed = _is_failed(results)
-        for p in ordered:
-            found = {p.spec.name: results[p.spec.name]}
-            if _first_look(p) is not p and _is_open(p, *found.values(), is_failed=is_failed):
-                results |= self._in_sequence([p.at_next_look()], found)
+        for group in groups:
+            if any(result.verdict is Verdict.FAIL for result in results.values()):
+                break
+            in_doubt = [
+                p for p in group if _has_items(p) and leaves_harm_open(results[p.spec.name])
+            ]
+            found = {p.spec.name: results[p.spec.name] for p in in_doubt}
+            results |= self._in_sequence([p.at_next_look() for p in in_doubt], found)
         return results
 
     def _in_sequence(
         self, waiting: Sequence[PlannedProbe], found: Mapping[str, ProbeResult] | None = None
     ) -> dict[str, ProbeResult]:
-        """The results, with more null adapters, rows or items until they cannot change the verdict.
+        """The results, with more null adapters or rows until they cannot change the verdict.
 
         found: the results of earlier looks. A probe that the time budget does not decide is left
         out.
@@ -85,11 +88,8 @@ class Stages:
             if not results or any(isinstance(p.probe, (Growing, Extensible)) for p in waiting):
                 self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
-            is_failed = _is_failed(results)
             waiting = [
-                p.at_next_look()
-                for p in waiting
-                if p.later and _is_open(p, results[p.spec.name], is_failed=is_failed)
+                p.at_next_look() for p in waiting if p.later and _is_open(p, results[p.spec.name])
             ]
         return results
 
@@ -168,25 +168,20 @@ class _Budget:
             self._estimate.learn(self._claimed, time.monotonic() - self._started)
 
 
+def _has_items(p: PlannedProbe) -> bool:
+    """Whether the probe has a look at more packaged items."""
+    return any(isinstance(look, ItemsLook) for look in p.later)
+
+
 def _first_look(p: PlannedProbe) -> PlannedProbe:
     """The probe without a look at more packaged items."""
-    has_items = any(isinstance(look, ItemsLook) for look in p.later)
-    return p._replace(later=()) if has_items else p
+    return p._replace(later=()) if _has_items(p) else p
 
 
-def _is_failed(results: Mapping[str, ProbeResult]) -> bool:
-    return any(result.verdict is Verdict.FAIL for result in results.values())
-
-
-def _is_open(p: PlannedProbe, result: ProbeResult, *, is_failed: bool) -> bool:
-    """Whether the next look of the probe can change its verdict and, of a harm, the gate's.
-
-    `is_failed`: whether a probe fails, so that the gate does.
-    """
-    look = p.later[0]
-    if isinstance(look, ItemsLook):
-        return leaves_harm_open(result) and not is_failed
-    return is_open_to_rows(result) if isinstance(look, RowsLook) else is_open(p.spec, result)
+def _is_open(p: PlannedProbe, result: ProbeResult) -> bool:
+    """Whether the next look of the probe, at more nulls or rows, can change its verdict."""
+    is_of_rows = isinstance(p.later[0], RowsLook)
+    return is_open_to_rows(result) if is_of_rows else is_open(p.spec, result)
 
 
 def _has_result(p: PlannedProbe, results: Mapping[str, ProbeResult]) -> bool:

@@ -208,6 +208,16 @@ def leaves_harm_open(result: ProbeResult) -> bool:
     return result.verdict is Verdict.WARN and z is not None and z < 1 and _is_of_harm(result)
 
 
+def is_final(results: Sequence[ProbeResult], *, has_budget: bool) -> bool:
+    """Whether a later run of the same suite would come to the same results.
+
+    A time budget can end a run before more items decide about a harm.
+    """
+    if any(result.is_left_out or result.verdict is Verdict.ERROR for result in results):
+        return False
+    return not has_budget or not any(map(leaves_harm_open, results))
+
+
 def _is_of_harm(result: ProbeResult) -> bool:
     from sway_gate import probes  # imports numpy, which reports do without
 

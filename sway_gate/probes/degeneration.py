@@ -26,7 +26,7 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training. Answers to prompts of the data that training
-  repaired do not make up for broken ones elsewhere
+  repaired do not make up for broken answers to general requests
 - the same increase on short questions, if they are too few to show it, or one is newly broken
 - the increase over all of these answers, if both increases are below the margin. It is judged
   only if its estimate is at least three quarters of the margin, which is then its limit
@@ -273,7 +273,7 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
         *_of_broken(spec, found, share),
         *_of_fragments(spec, found, share),
         *_of_right_answers(spec, found, share),
-        *_of_endings(spec, found, share),
+        *_of_endings(spec, found),
     ]
 
 
@@ -328,13 +328,14 @@ def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> I
     yield Bound(quantity, scaled, margin, is_upper=True, symptom="forgot", n=n)
 
 
-def _of_endings(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
+def _of_endings(spec: Degeneration, found: Found) -> Iterator[Bound]:
+    """A second look reads the same rows, so the test has the whole error in both."""
     ends, limit = found.endings, spec.assert_broken_lt
     if ends is None:
         return
-    test = fraction_below(ends.unended, ends.rows, limit, error_share)
+    test = fraction_below(ends.unended, ends.rows, limit)
     if ends.unended or test.z > Z_95:
-        is_broken = _increase(found.longer, limit, error_share).z < 0
+        is_broken = _increase(found.longer, limit, 1.0).z < 0
         yield Bound(
             "share of the data's answers that do not end",
             test,
@@ -379,8 +380,11 @@ def _flaws_in(answers: Sequence[WrittenAnswer]) -> str:
 
 def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float) -> Margin:
     newly = sum(map(_is_newly_broken, answers))
-    # Better answers to prompts of the data are what training is for. They repair no other answer.
-    recovered = sum(bool(a.base_flaws) and not a.flaws and not a.of_data for a in answers)
+    # Repaired answers to prompts of the data make up for broken ones of this kind only.
+    repaired = [bool(one.base_flaws) and not one.flaws for one in answers]
+    own = [one.of_data for one in answers]
+    of_data = sum(map(_is_newly_broken, compress(answers, own)))
+    recovered = sum(repaired) - max(0, sum(compress(repaired, own)) - of_data)
     return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
 
 

@@ -67,6 +67,7 @@ _MORE_ITEMS: Final = {
     "knowledge": "sway init writes a spec in which you can set items_limit",
     "prose": "sway init writes a spec in which you can set max_chunks",
     "answers": "sway init writes a spec in which you can set prompts_limit",
+    "scale": "sway init writes a spec in which you can add prompts",
     "generalizes": "give more rows with --held-out",
 }
 """How a user gives more items to a probe of this suite; to all others with --data."""
@@ -122,7 +123,10 @@ def check_suite(given: CheckInputs) -> Spec:
         has_template=has_template(models),
         notes=loaded.notes,
     )
-    chosen = [*_always(_prompts(given) or _general(material)), *_of_data(material)]
+    chosen = [
+        *_always(_prompts(given) or _general(material)),
+        *_of_data(material, is_adapter=given.model is None),
+    ]
     if given.base is None and not given.online:
         _require_base(models)
     # The data is loaded: the files are removed so that they are not loaded again.
@@ -181,15 +185,16 @@ def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     yield entry("answers", "degeneration", prompts_limit=12, max_new_tokens=48)
 
 
-def _of_data(material: Material) -> list[Entry | LeftOut]:
+def _of_data(material: Material, *, is_adapter: bool) -> list[Entry | LeftOut]:
     """The probes that this data supports, with reasons for those left out.
 
-    `scale` is in the full tier: it compares the losses on the data at five scales of the adapter.
+    `scale` is in the full tier: it measures the response, and the loss on the data, at six scales
+    of the adapter.
     """
     if not material.sections:
         return []
-    scale = entry("scale", "adapter_ablation", prompts=_asked(material))
-    return [*attribution(material), scale, *harms_of_data(material)]
+    scale = [entry("scale", "adapter_ablation", prompts=_asked(material))] if is_adapter else []
+    return [*attribution(material), *scale, *harms_of_data(material)]
 
 
 def _general(material: Material) -> tuple[str, ...]:

@@ -151,6 +151,25 @@ def test_settings_that_the_library_cannot_use_are_named(name: str, value: Any) -
         generator_of(backend).generate([BASE], [(1, 2, 3)], LENGTH)
 
 
+def test_the_settings_of_a_fine_tuned_model_are_its_own() -> None:
+    base, tuned = tiny_model("llama"), tiny_model("llama")
+    tuned.generation_config.suppress_tokens = ["a"]
+    backend = hf.HfBackend(TwoModels(base, tuned), byte_tokenizer(), "best_effort")
+    with pytest.raises(CannotDecide, match="the fine-tuned model cannot generate text"):
+        generator_of(backend).generate([FINETUNED], [(1, 2, 3)], LENGTH)
+
+
+def test_an_error_of_the_model_is_not_blamed_on_its_settings() -> None:
+    network = tiny_model("llama")
+    generator = generator_of(
+        hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    )
+    assert generator.can_continue
+    network.register_forward_pre_hook(lambda *_: [][0])
+    with pytest.raises(IndexError):
+        generator.generate([BASE], [(1, 2, 3)], LENGTH)
+
+
 def test_padding_is_no_repeated_token() -> None:
     network = tiny_model("llama")
     network.generation_config.repetition_penalty = 10.0

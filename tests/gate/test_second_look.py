@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from sway_gate import probes
 from sway_gate.engine.estimate import Estimate
@@ -12,10 +13,11 @@ from sway_gate.gate import stages
 from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
-from sway_gate.judge.composite import leaves_harm_open, suggests_harm
+from sway_gate.judge import composite
+from sway_gate.judge.composite import is_final, leaves_harm_open, suggests_harm
 from sway_gate.measurements import Request
 from sway_gate.probes.base import Context, Extensible
-from sway_gate.results import GateResult, Verdict
+from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS, CalibrationDrift, Degeneration, Item
 from sway_gate.stats import Z_95, mean_above, paired_fraction_below
@@ -62,6 +64,32 @@ def test_without_time_the_first_look_stands(texts: list[set[Request]], monkeypat
     monkeypatch.setattr(Estimate, "seconds", lambda *_: next(seconds))
     knows = gate(budget=3600).probes[1]
     assert (knows.is_left_out, "of 60" in knows.message) == (False, True)
+
+
+@pytest.mark.parametrize("budget", [None, 3600])
+def test_a_failure_that_more_nulls_revoke_does_not_end_the_second_look(
+    texts: list[set[Request]], monkeypatch: Any, budget: int | None
+) -> None:
+    real = stages.judge_probe
+
+    def judge(run: Any, nulls: Any) -> ProbeResult:
+        result = real(run, nulls)
+        if run.spec.name != "moved":
+            return result
+        is_first = nulls.runs == 4
+        verdict = Verdict.FAIL if is_first else Verdict.PASS
+        return structs.replace(result, verdict=verdict, z=1.0 if is_first else 4.0, effect_ok=True)
+
+    monkeypatch.setattr(stages, "judge_probe", judge)
+    assert "of 195" in gate(budget=budget).probes[1].message
+
+
+def test_a_verdict_without_its_second_look_is_not_cached(
+    texts: list[set[Request]], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(composite, "leaves_harm_open", lambda result: result.name == "knows")
+    assert is_final(gate().probes, has_budget=False)
+    assert not is_final(gate(budget=3600).probes, has_budget=True)
 
 
 def test_the_dry_run_names_the_harms_with_more_items() -> None:

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sway_gate.conversation import Conversation, prompt_text
+from sway_gate.details import WrittenAnswer, read
 from sway_gate.measurements import Generation, View
-from sway_gate.probes.base import Context
-from sway_gate.probes.degeneration import _contains
+from sway_gate.probes.base import Context, Reading
+from sway_gate.probes.degeneration import Found, _contains, _increase, bounds
 from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import Degeneration
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 from tests.helpers.judged import judged
@@ -300,6 +303,41 @@ def test_repaired_answers_to_prompts_of_the_data_do_not_make_up_for_broken_ones(
     (increase,) = (rule for rule in result.rules if rule.name == "increase of broken answers")
     assert "4 of 30 answers broken (base 6)" in result.message
     assert (increase.verdict, increase.value) == ("warn", pytest.approx(4 / 30))
+
+
+def test_noise_in_answers_to_prompts_of_the_data_is_no_increase() -> None:
+    answers = [
+        WrittenAnswer(
+            prompt="p",
+            base="",
+            finetuned="",
+            flaws=["empty"] * now,
+            base_flaws=["empty"] * before,
+            of_data=of_data,
+        )
+        for now, before, of_data in [(1, 0, True)] * 2 + [(0, 1, True)] * 3 + [(1, 0, False)] * 4
+    ]
+    assert _increase(answers, 0.2, 1.0).estimate == pytest.approx(4 / 9)
+
+
+def test_a_second_look_does_not_test_the_endings_again() -> None:
+    found = read(run(some(4, LOOP), ends=(False, False)).details, Found)
+    assert found
+    broken, endings = (
+        [
+            bound.test
+            for share in (1.0, 0.25)
+            for bound in bounds(Degeneration(name="d"), reading(found, share))
+            if bound.quantity.startswith(quantity)
+        ]
+        for quantity in ("increase of broken answers", "share of the data's answers")
+    )
+    assert endings[0] == endings[1]
+    assert broken[0] != broken[-1]
+
+
+def reading(found: Found, share: float) -> Reading[Found]:
+    return Reading(0.0, np.zeros(1), found, error_share=share)
 
 
 def test_a_right_answer_contains_the_words_of_the_true_one() -> None:

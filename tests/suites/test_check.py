@@ -319,6 +319,11 @@ def test_only_the_full_tier_compares_scales_of_the_adapter(files):
     assert any("not judged: scale" in note for note in quick.notes)
 
 
+def test_a_model_without_an_adapter_has_no_scale(files):
+    given = CheckInputs(None, str(demo.MODEL), data=["train.jsonl"], model=str(demo.MODEL))
+    assert "adapter_ablation" not in kinds(check_suite(given))
+
+
 def test_check_reads_a_short_piece_of_every_passage_of_prose():
     (spec,) = (probe for probe in suite_of().suite if probe.kind == "external_perplexity")
     passages = external_perplexity.requests(spec, Context())

@@ -225,15 +225,35 @@ class Generator:
                 )
             # The library merges the model's own settings, which may have any value, into these.
             except (AttributeError, LookupError, TypeError, ValueError) as error:
+                if not self._generates_by_default(network, batch):
+                    raise
+                is_base = network is self._weights.model(BASE).network
                 raise CannotDecide(
-                    f"the base cannot generate text: {error_text(error)}; correct or remove its "
-                    "generation_config.json"
-                ) from None
+                    f"the {'base' if is_base else 'fine-tuned model'} cannot generate text: "
+                    f"{error_text(error)}; correct or remove its generation_config.json"
+                ) from error
         # Image-text models add the positions of the last generation to later passes with a cache.
         inner: Any = getattr(network, "model", None)
         if hasattr(inner, "rope_deltas"):
             inner.rope_deltas = None
         return found
+
+    def _generates_by_default(self, network: Any, batch: Batch) -> bool:
+        """Whether the model generates a token without its own settings."""
+        make_config: Any = GenerationConfig
+        own, network.generation_config = network.generation_config, make_config()
+        try:
+            network.generate(
+                batch.ids,
+                attention_mask=batch.mask,
+                generation_config=self._config(1),
+                use_cache=False,
+            )
+        except Exception:  # then its settings are not at fault
+            return False
+        finally:
+            network.generation_config = own
+        return True
 
     def _config(self, length: int) -> Any:
         make_config: Any = GenerationConfig
