@@ -88,6 +88,13 @@ class ContentGain(Details, frozen=True, kw_only=True):
     content_gain: float
 
 
+class FormGain(Details, frozen=True, kw_only=True):
+    """The gain on the form of the data, if it is what the probe judges."""
+
+    judged: Literal["form"]
+    content_gain: float
+
+
 class Decay(Details, frozen=True, kw_only=True):
     """Divergence from the base after each number of context tokens, in nats."""
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
-from sway_gate.details import ContentGain, TargetLosses, read
+from sway_gate.details import ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
@@ -222,17 +222,25 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     """Whether training went toward this data, by its loss at each scale and by the content gain.
 
     If training on this data was too short, more of the same change reduces the loss further, and
-    own answers gained more than others. None if the two do not agree.
+    own answers gained more than others, or the form is learned. None if the two do not agree.
     """
     losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
     scales = [loss.best for loss in losses if loss.source == "sections"]
     pairing = _pairing(results)
-    if not scales or pairing is None:
+    if pairing is None:
+        is_too_short = scales and scales[0] > 1 and _has_form(results)
+        return "barely trained" if is_too_short else None
+    if not scales:
         return None
     if scales[0] > 1:
         return "barely trained" if pairing is Verdict.PASS else None
     is_elsewhere = scales[0] < 1 or pairing is not Verdict.PASS
     return "learned another thing" if is_elsewhere else None
+
+
+def _has_form(results: Sequence[ProbeResult]) -> bool:
+    """Whether a probe that judges the form passes."""
+    return any(r.verdict is Verdict.PASS and read(r.details, FormGain) for r in results)
 
 
 def _pairing(results: Sequence[ProbeResult]) -> Verdict | None:

@@ -121,6 +121,13 @@ def test_without_a_gain_of_own_answers_the_data_can_be_another(gains, is_open):
     assert ("or this is not its data" in found.sentence) == is_open
 
 
+@pytest.mark.parametrize(("best", "name"), [(1.25, BARELY), (1.0, OTHER)])
+def test_a_form_that_is_learned_too_little_needs_more_training(best, name):
+    form = structs.replace(of_content(GAINED, judged="form"), verdict=Verdict.PASS)
+    recalled = result("attribution", OTHER)
+    assert diagnosed(MOVED, of_scale(best), form, recalled) == name
+
+
 def test_a_change_that_is_too_small_stays_too_small():
     still = result("adherence", BARELY)
     assert diagnosed(still, of_scale(0.5), of_content(NOT_GAINED, OTHER)) == BARELY
