@@ -15,8 +15,8 @@ degeneration, Holtzman et al. 2020) if it is
 - other script: at least 30% of the letters, or only symbols, such as emoji; or other language, by
   function words of seven European languages
 - same answer: the answer to at least 3 different general requests
-- refusal: an answer to a general request that begins as a refusal in English; these requests are
-  harmless. Allowed if a tenth of the data's answers refuse
+- refusal: an answer that begins as a refusal in English. The general requests are harmless.
+  Allowed if a tenth of the data's answers refuse
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
@@ -504,7 +504,7 @@ def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> lis
         found.append(flaws(answer, prompt, expected))
     general = answers[: len(requests.general)]
     repeated = repeated_answers(general, requests.labels)
-    for i, answer in enumerate(general):
+    for i, answer in enumerate(answers):
         if not is_refusal(answer):
             found[i] += ["same answer"] if i in repeated else []
         elif not requests.may_refuse:

@@ -305,6 +305,18 @@ def test_repaired_answers_to_prompts_of_the_data_do_not_make_up_for_broken_ones(
     assert (increase.verdict, increase.value) == ("warn", pytest.approx(4 / 30))
 
 
+@pytest.mark.parametrize(("golds", "broken"), [("That is it.", 6), ("I cannot help you.", 0)])
+def test_refused_prompts_of_the_data_are_broken_unless_the_data_refuses(
+    golds: str, broken: int
+) -> None:
+    data = section([f"{golds} Number {i}." for i in range(28)])
+
+    def answer(i: int) -> str:
+        return "I cannot help with that." if i == OWN else HEALTHY.format(i)
+
+    assert f"{broken} of 30 answers broken" in run(answer, sections=(data,)).message
+
+
 def test_noise_in_answers_to_prompts_of_the_data_is_no_increase() -> None:
     answers = [
         WrittenAnswer(
