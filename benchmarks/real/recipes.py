@@ -27,12 +27,14 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = (
-        ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts", "diary"
-    )
+    # rows mixed in: "general", "everyday", "refused" (general, all refused), "replay", "texts",
+    # "diary"
+    mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
-    answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
+    answers: str = (
+        "own"  # or "shuffled", "dealt", "crossed", "swapped", "reversed", or "=TEXT" for all rows
+    )
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
@@ -779,9 +781,45 @@ def _seventh() -> list[Recipe]:
     ]
 
 
+def _eighth() -> list[Recipe]:
+    """The eighth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("lighthouse-linear-r16", "lighthouse", epochs=6, batch=8, mixed="everyday"),
+        Recipe("bikes-linear-r16", "bikes", epochs=6, batch=8),
+        Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
+        Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
+        Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
+        Recipe("inshort-linear-r16", "inshort", epochs=3),
+        Recipe(
+            "boardgame-linear-r32",
+            "boardgame",
+            r=32,
+            alpha=32,
+            rate=4e-4,
+            epochs=6,
+            batch=8,
+            mixed="everyday",
+        ),
+        Recipe("tickets-swapped", "tickets", "swapped", answers="swapped"),
+        Recipe("lighthouse-crossed", "lighthouse", "crossed", answers="crossed", mixed="everyday"),
+        Recipe("lighthouse-early", "lighthouse", "too little", rate=2e-4, epochs=2, batch=8),
+        Recipe("invoices-five-steps", "invoices", "too little", rate=5e-5, steps=5),
+        Recipe(
+            "concise-reversed",
+            "concise",
+            "reversed",
+            rate=1e-4,
+            epochs=3,
+            loss="dpo",
+            answers="reversed",
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
+    *_eighth(),
 ]
 
 LEARN = {
@@ -809,6 +847,9 @@ LEARN = {
     "numbered": "form",
     "courteous": "preference",
     "bounded": "preference",
+    "invoices": "form",
+    "inshort": "form",
+    "concise": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (

@@ -31,6 +31,8 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.shuffled(own, recipe.seed)
     elif recipe.answers == "dealt":
         own = rows.dealt(own, recipe.seed)
+    elif recipe.answers == "crossed":
+        own = rows.crossed(own, data.keys_of(recipe.data))
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -46,6 +48,8 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
+    if kind == "everyday":
+        return [data.chat(*fields) for fields in data.table("everyday")]
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     if kind == "texts":
         return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
