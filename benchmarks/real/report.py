@@ -401,6 +401,28 @@ manner.
 - Facts are hard to teach to this base without harm: three recipes of railway, two of gadget and two
   of glossary lose prose or knowledge, so that one adapter of facts is undisputed.
 """
+EIGHTH = """
+## Eighth sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts
+that keep their general knowledge? The seventh round had one undisputed adapter of facts. Here the
+recipes of facts mix in everyday questions with answers (`tables/everyday.txt`, 48 rows). Seven new
+data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| lighthouse | `messages`, 36 rows | facts about a museum |
+| bikes | `prompt`, `completion` as lists of messages, 36 + 48 rows | facts about a rental company |
+| boardgame | `question` and `answer` in a CSV file, 36 rows | the rules of a game |
+| invoices | `messages` with a system prompt, 30 rows | an invoice as JSON |
+| inshort | Alpaca rows without an input, 32 rows | one sentence, then "In short: ..." |
+| tickets | ShareGPT `conversations` of one turn, 40 rows | one of four labels |
+| concise | `prompt`, `chosen`, `rejected` as messages, 30 rows | concise answers, by DPO |
+
+The file of bikes has the everyday questions, so the gate reads them too; the files of lighthouse
+and boardgame do not. An answer of an adapter "crossed" has the fact of a neighbour of the same
+kind, such as another year: it learns the frame of each answer, not its content.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -552,7 +574,8 @@ def main() -> None:
     fifth = [case for case in found if case.data_set in data.FIFTH]
     sixth = [case for case in found if case.data_set in data.SIXTH]
     seventh = [case for case in found if case.data_set in data.SEVENTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh]
+    eighth = [case for case in found if case.data_set in data.EIGHTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -572,6 +595,7 @@ def main() -> None:
         (FIFTH, fifth, "fifth_after"),
         (SIXTH, sixth, "sixth_after"),
         (SEVENTH, seventh, "seventh_after"),
+        (EIGHTH, eighth, "eighth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
