@@ -41,6 +41,7 @@ class Recipe:
     change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
     beta: float = 0.1  # of DPO
+    sft: float = 0.0  # the weight of the loss of the chosen answers in DPO
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -801,6 +802,10 @@ def _eighth() -> list[Recipe]:
         Recipe("bikes-linear-r8", "bikes", r=8, alpha=32, rate=4e-4, seed=1),
         Recipe("boardgame-linear-r16", "boardgame", alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
+        Recipe("concise-sft-r16", "concise", rate=1e-4, epochs=2, loss="dpo", sft=1.0),
+        Recipe(
+            "concise-mild-r8", "concise", r=8, rate=5e-5, epochs=2, loss="dpo", beta=0.3, seed=1
+        ),
         Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
         Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
         Recipe("inshort-linear-r16", "inshort", epochs=3),

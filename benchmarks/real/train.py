@@ -119,8 +119,12 @@ def fit(
 
     if recipe.loss == "dpo":
         given = table.from_list(own)
+        losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, recipe.sft]}
         arguments = trl.DPOConfig(
-            **settings(recipe, folder), precompute_ref_log_probs=True, beta=recipe.beta
+            **settings(recipe, folder),
+            **(losses if recipe.sft else {}),
+            precompute_ref_log_probs=True,
+            beta=recipe.beta,
         )
         trainer = trl.DPOTrainer
     else:
