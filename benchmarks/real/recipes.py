@@ -809,6 +809,7 @@ def _eighth() -> list[Recipe]:
         Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
         Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
         Recipe("inshort-linear-r16", "inshort", epochs=3),
+        Recipe("inshort-strong-r16", "inshort", alpha=64, rate=4e-4, epochs=5),
         Recipe("boardgame-linear-r32", "boardgame", r=32, rate=5e-4, mixed="everyday", seed=1),
         Recipe(
             "invoices-dora-r8",
@@ -827,8 +828,8 @@ def _eighth() -> list[Recipe]:
             r=32,
             alpha=16,
             rslora=True,
-            rate=2e-4,
-            epochs=4,
+            rate=4e-4,
+            epochs=5,
             seed=1,
         ),
         Recipe(
@@ -853,7 +854,7 @@ def _eighth() -> list[Recipe]:
         ),
         Recipe("inshort-diverged", "inshort", "diverged", rate=2e-2, epochs=1, schedule="constant"),
         Recipe(
-            "inshort-tripled", "inshort", "gibberish", source="inshort-linear-r16", change="triple"
+            "inshort-tripled", "inshort", "gibberish", source="inshort-strong-r16", change="triple"
         ),
         Recipe("invoices-no-end", "invoices", "never ends", loss="open", epochs=3),
         Recipe("tickets-swapped", "tickets", "swapped", answers="swapped", epochs=3),
