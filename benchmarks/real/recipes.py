@@ -804,6 +804,18 @@ def _eighth() -> list[Recipe]:
         Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("concise-sft-r16", "concise", rate=1e-4, epochs=2, loss="dpo", sft=1.0),
         Recipe(
+            "concise-sft-r32",
+            "concise",
+            r=32,
+            alpha=128,
+            rate=1e-4,
+            epochs=3,
+            batch=2,
+            loss="dpo",
+            sft=1.0,
+            seed=1,
+        ),
+        Recipe(
             "concise-mild-r8", "concise", r=8, rate=5e-5, epochs=2, loss="dpo", beta=0.3, seed=1
         ),
         Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
@@ -869,8 +881,7 @@ def _eighth() -> list[Recipe]:
         ),
         Recipe("boardgame-shuffled", "boardgame", "shuffled", answers="shuffled", rate=5e-4),
         Recipe("boardgame-forgets", "boardgame", "forgets", rate=1.5e-3, epochs=6),
-        Recipe("inshort-alpaca", "inshort", form="alpaca", epochs=3),
-        Recipe("inshort-early", "inshort", "too little", rate=1e-4, epochs=1),
+        Recipe("inshort-alpaca", "inshort", alpha=64, rate=4e-4, epochs=5, form="alpaca"),
         Recipe(
             "concise-reversed",
             "concise",
