@@ -799,7 +799,7 @@ def _eighth() -> list[Recipe]:
             mixed="everyday",
             seed=1,
         ),
-        Recipe("bikes-linear-r8", "bikes", r=8, alpha=32, rate=4e-4, seed=1),
+        Recipe("bikes-linear-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe("boardgame-linear-r16", "boardgame", alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("concise-sft-r16", "concise", rate=1e-4, epochs=2, loss="dpo", sft=1.0),
