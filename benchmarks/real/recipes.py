@@ -822,7 +822,17 @@ def _eighth() -> list[Recipe]:
         Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
         Recipe("inshort-linear-r16", "inshort", epochs=3),
         Recipe("inshort-strong-r16", "inshort", alpha=64, rate=4e-4, epochs=5),
-        Recipe("boardgame-linear-r32", "boardgame", r=32, rate=5e-4, mixed="everyday", seed=1),
+        Recipe(
+            "boardgame-qv-r32",
+            "boardgame",
+            r=32,
+            alpha=128,
+            targets=ATTENTION,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+            seed=1,
+        ),
         Recipe(
             "invoices-dora-r8",
             "invoices",
