@@ -27,8 +27,8 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    # rows mixed in: "general", "everyday", "refused" (general, all refused), "replay", "texts",
-    # "diary"
+    # rows mixed in: "general", "everyday", "everyday texts", "refused" (general, all refused),
+    # "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
@@ -823,13 +823,21 @@ def _eighth() -> list[Recipe]:
         Recipe("inshort-linear-r16", "inshort", epochs=3),
         Recipe("inshort-strong-r16", "inshort", alpha=64, rate=4e-4, epochs=5),
         Recipe(
-            "boardgame-qv-r32",
+            "boardgame-linear-r32",
             "boardgame",
             r=32,
-            alpha=128,
-            targets=ATTENTION,
+            alpha=64,
             rate=4e-4,
             epochs=5,
+            mixed="everyday texts",
+            seed=1,
+        ),
+        Recipe(
+            "lighthouse-linear-r32",
+            "lighthouse",
+            r=32,
+            alpha=64,
+            rate=4e-4,
             mixed="everyday",
             seed=1,
         ),
@@ -855,13 +863,12 @@ def _eighth() -> list[Recipe]:
             seed=1,
         ),
         Recipe(
-            "tickets-qv-r4",
+            "tickets-linear-r4",
             "tickets",
             r=4,
             alpha=16,
-            targets=ATTENTION,
-            rate=6e-4,
-            epochs=4,
+            rate=4e-4,
+            epochs=3,
             mixed="everyday",
             saved="float16",
             seed=1,

@@ -48,8 +48,10 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
-    if kind == "everyday":
-        return [data.chat(*fields) for fields in data.table("everyday")]
+    if kind in ("everyday", "everyday texts"):
+        texts = data.paragraphs("mixed_in_prose") if kind == "everyday texts" else []
+        everyday = [data.chat(*fields) for fields in data.table("everyday")]
+        return [*everyday, *({"text": text} for text in texts)]
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     if kind == "texts":
         return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
