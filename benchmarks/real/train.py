@@ -48,13 +48,15 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
+    texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind == "prose":
+        return texts
     if kind in ("everyday", "everyday texts"):
-        texts = data.paragraphs("mixed_in_prose") if kind == "everyday texts" else []
         everyday = [data.chat(*fields) for fields in data.table("everyday")]
-        return [*everyday, *({"text": text} for text in texts)]
+        return everyday + texts * (kind == "everyday texts")
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     if kind == "texts":
-        return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+        return general + texts
     if kind == "diary":
         return general + [{"text": text} for text in data.paragraphs("diary")[::2]]
     return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
