@@ -27,8 +27,8 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    # rows mixed in: "general", "everyday", "everyday texts", "prose", "refused" (general, all
-    # refused), "replay", "texts", "diary"
+    # rows mixed in: "general", "everyday", "everyday texts", "refused" (general, all refused),
+    # "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
@@ -801,7 +801,7 @@ def _eighth() -> list[Recipe]:
         ),
         Recipe("bikes-linear-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe(
-            "bikes-prose-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, mixed="prose", seed=1
+            "bikes-diary-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, mixed="diary", seed=1
         ),
         Recipe("boardgame-linear-r16", "boardgame", alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),

@@ -49,8 +49,6 @@ def mixed_in(kind: str) -> list[Row]:
     if kind == "replay":
         return replay()
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
-    if kind == "prose":
-        return texts
     if kind in ("everyday", "everyday texts"):
         everyday = [data.chat(*fields) for fields in data.table("everyday")]
         return everyday + texts * (kind == "everyday texts")
