@@ -800,6 +800,7 @@ def _eighth() -> list[Recipe]:
             seed=1,
         ),
         Recipe("bikes-linear-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe("bikes-long-r16", "bikes", alpha=64, rate=3e-4, epochs=6, seed=1),
         Recipe(
             "bikes-diary-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, mixed="diary", seed=1
         ),
