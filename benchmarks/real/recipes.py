@@ -846,6 +846,15 @@ def _eighth() -> list[Recipe]:
             seed=1,
         ),
         Recipe(
+            "lighthouse-rslora-r16",
+            "lighthouse",
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe(
             "invoices-dora-r8",
             "invoices",
             r=8,
