@@ -865,6 +865,7 @@ def _eighth() -> list[Recipe]:
             epochs=4,
             seed=1,
         ),
+        Recipe("inshort-linear-r8", "inshort", r=8, rate=4e-4, epochs=5, seed=1),
         Recipe(
             "inshort-rslora-r32",
             "inshort",
