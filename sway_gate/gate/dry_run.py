@@ -64,7 +64,7 @@ def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
 def _later_looks(planned: Sequence[PlannedProbe]) -> list[str]:
     reasons = {
         RowsLook: "more rows if the first ones leave a probe open",
-        ItemsLook: "more items if the first ones suggest harm and leave it open",
+        ItemsLook: "more items if the first ones leave a harm open",
     }
     found = []
     for kind, reason in reasons.items():

@@ -20,7 +20,7 @@ from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
 from sway_gate.gate.resolve import Job, accelerator, load_options
-from sway_gate.judge.composite import suggests_harm
+from sway_gate.judge.composite import leaves_harm_open
 from sway_gate.judge.probe import (
     ProbeRun,
     is_open,
@@ -55,16 +55,26 @@ class Stages:
         waiting = [p for p in planned if not p.result]
         if self._budget is None:
             return results | self._in_sequence(waiting)
-        for p in sorted(waiting, key=lambda p: p.spec.order):
-            results |= self._in_sequence([p])
+        ordered = sorted(waiting, key=lambda p: p.spec.order)
+        for p in ordered:
+            results |= self._in_sequence([_first_look(p)])
+        # More items decide only what all probes together leave open.
+        is_failed = _is_failed(results)
+        for p in ordered:
+            found = {p.spec.name: results[p.spec.name]}
+            if _first_look(p) is not p and _is_open(p, *found.values(), is_failed=is_failed):
+                results |= self._in_sequence([p.at_next_look()], found)
         return results
 
-    def _in_sequence(self, waiting: Sequence[PlannedProbe]) -> dict[str, ProbeResult]:
+    def _in_sequence(
+        self, waiting: Sequence[PlannedProbe], found: Mapping[str, ProbeResult] | None = None
+    ) -> dict[str, ProbeResult]:
         """The results, with more null adapters, rows or items until they cannot change the verdict.
 
-        A probe that the time budget does not decide is left out.
+        found: the results of earlier looks. A probe that the time budget does not decide is left
+        out.
         """
-        results: dict[str, ProbeResult] = {}
+        results = dict(found or {})
         while waiting:
             try:
                 notes = self._measure(waiting)
@@ -75,7 +85,7 @@ class Stages:
             if not results or any(isinstance(p.probe, (Growing, Extensible)) for p in waiting):
                 self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
-            is_failed = any(result.verdict is Verdict.FAIL for result in results.values())
+            is_failed = _is_failed(results)
             waiting = [
                 p.at_next_look()
                 for p in waiting
@@ -158,6 +168,16 @@ class _Budget:
             self._estimate.learn(self._claimed, time.monotonic() - self._started)
 
 
+def _first_look(p: PlannedProbe) -> PlannedProbe:
+    """The probe without a look at more packaged items."""
+    has_items = any(isinstance(look, ItemsLook) for look in p.later)
+    return p._replace(later=()) if has_items else p
+
+
+def _is_failed(results: Mapping[str, ProbeResult]) -> bool:
+    return any(result.verdict is Verdict.FAIL for result in results.values())
+
+
 def _is_open(p: PlannedProbe, result: ProbeResult, *, is_failed: bool) -> bool:
     """Whether the next look of the probe can change its verdict and, of a harm, the gate's.
 
@@ -165,7 +185,7 @@ def _is_open(p: PlannedProbe, result: ProbeResult, *, is_failed: bool) -> bool:
     """
     look = p.later[0]
     if isinstance(look, ItemsLook):
-        return suggests_harm(result) and not is_failed
+        return leaves_harm_open(result) and not is_failed
     return is_open_to_rows(result) if isinstance(look, RowsLook) else is_open(p.spec, result)
 
 

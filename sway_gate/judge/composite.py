@@ -198,8 +198,17 @@ def is_outside(result: ProbeResult) -> bool:
 
 def suggests_harm(result: ProbeResult) -> bool:
     """Whether a probe of harm is inconclusive with an estimate outside its limit."""
-    if not is_outside(result):
-        return False
+    return is_outside(result) and _is_of_harm(result)
+
+
+def leaves_harm_open(result: ProbeResult) -> bool:
+    """Whether more items should decide about a harm: it is inconclusive, and its estimate is
+    outside the limit or within a standard error of it."""
+    z = result.decisive_z
+    return result.verdict is Verdict.WARN and z is not None and z < 1 and _is_of_harm(result)
+
+
+def _is_of_harm(result: ProbeResult) -> bool:
     from sway_gate import probes  # imports numpy, which reports do without
 
     return result.kind in probes.TABLE and probes.module(result.kind).KIND.harm

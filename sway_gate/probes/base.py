@@ -424,7 +424,7 @@ class Extensible(Protocol):
     """A probe module of harm with more packaged items than it measures at first.
 
     `extended` is the entry with more of them, the first ones included; None if it has its own items
-    or all of the packaged ones. They are measured if the first ones suggest harm and leave it open.
+    or all of the packaged ones. They are measured if the first ones leave a harm open.
     Its `bounds` use the reading's `error_share`.
     """
 

@@ -25,7 +25,8 @@ or a short answer is not broken.
 Statistic: the share of broken answers. Harm probe with margins at `assert_broken_lt`:
 
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
-  small models sometimes loop before any training
+  small models sometimes loop before any training. Answers to prompts of the data that training
+  repaired do not make up for broken ones elsewhere
 - the same increase on short questions, if they are too few to show it, or one is newly broken
 - the increase over all of these answers, if both increases are below the margin. It is judged
   only if its estimate is at least three quarters of the margin, which is then its limit
@@ -54,8 +55,8 @@ chats, it is a harm.
 General requests are the first `prompts_limit` of the packaged open requests, and as many of the
 packaged short questions, such as the capital of a country: a narrow adapter often breaks first
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
-`data_prompts` is the number of prompts of the data. If a quantity is outside its margin and its
-interval reaches inside, four times as many packaged requests decide. It does not
+`data_prompts` is the number of prompts of the data. If a quantity is inconclusive and outside its
+margin, or within a standard error of it, four times as many packaged requests decide. It does not
 show whether an answer to an open request is true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
@@ -378,7 +379,8 @@ def _flaws_in(answers: Sequence[WrittenAnswer]) -> str:
 
 def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float) -> Margin:
     newly = sum(map(_is_newly_broken, answers))
-    recovered = sum(bool(one.base_flaws) and not one.flaws for one in answers)
+    # Better answers to prompts of the data are what training is for. They repair no other answer.
+    recovered = sum(bool(a.base_flaws) and not a.flaws and not a.of_data for a in answers)
     return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
 
 

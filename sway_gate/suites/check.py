@@ -182,16 +182,23 @@ def _always(prompts: Sequence[str]) -> Iterator[Entry]:
 
 
 def _of_data(material: Material) -> list[Entry | LeftOut]:
-    """The probes that this data supports, with reasons for those left out."""
+    """The probes that this data supports, with reasons for those left out.
+
+    `scale` is in the full tier: it compares the losses on the data at five scales of the adapter.
+    """
     if not material.sections:
         return []
-    return [*attribution(material), *harms_of_data(material)]
+    scale = entry("scale", "adapter_ablation", prompts=_asked(material))
+    return [*attribution(material), scale, *harms_of_data(material)]
 
 
 def _general(material: Material) -> tuple[str, ...]:
     """Prompts of the data, or questions; then sentences to continue."""
-    asked = own_prompts(material.sections, _PROMPTS) or packaged.chat_prompts()[:_PROMPTS]
-    return tuple(dict.fromkeys([*asked, *packaged.prompts()[:_PROMPTS]]))
+    return tuple(dict.fromkeys([*_asked(material), *packaged.prompts()[:_PROMPTS]]))
+
+
+def _asked(material: Material) -> Sequence[str]:
+    return own_prompts(material.sections, _PROMPTS) or packaged.chat_prompts()[:_PROMPTS]
 
 
 def _probe(found: Entry) -> ProbeSpec:

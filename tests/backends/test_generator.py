@@ -15,6 +15,7 @@ from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes.generator import Batch, Generator
 from sway_gate.backends.passes.prefix_cache import cache_argument
 from sway_gate.backends.two_models import TwoModels
+from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, View
 from tests.backends.architectures import tiny_model
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
@@ -139,6 +140,15 @@ def test_settings_of_the_base_count_from_the_first_token(name: str) -> None:
     generator, prompts = generator_of(backend), prompts_with_one_beginning()
     [together] = generator.generate([BASE], prompts, LENGTH)
     assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]
+
+
+@pytest.mark.parametrize(("name", "value"), [("suppress_tokens", ["a"]), ("min_length", "2")])
+def test_settings_that_the_library_cannot_use_are_named(name: str, value: Any) -> None:
+    network = tiny_model("llama")
+    setattr(network.generation_config, name, value)
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    with pytest.raises(CannotDecide, match=r"correct or remove its generation_config\.json"):
+        generator_of(backend).generate([BASE], [(1, 2, 3)], LENGTH)
 
 
 def test_padding_is_no_repeated_token() -> None:

@@ -163,7 +163,7 @@ def test_a_suite_whose_probes_of_harm_are_all_late_is_judged_in_full() -> None:
 
 
 def test_a_probe_has_the_same_result_in_both_tiers() -> None:
-    suite = spec(KNOWS, SCALE, MOVED)
+    suite = spec(PROSE, SCALE, MOVED)
     quick, full = (run_gate(suite, Options(tier=tier)) for tier in ("quick", "full"))
     assert (quick.tier, full.tier) == ("quick", "full")
     assert [p for p in full.probes if p.name != "scale"] == list(quick.probes)

@@ -1,4 +1,4 @@
-"""Harms that the first packaged items suggest and leave open: more items, if they can decide."""
+"""Harms that the first packaged items leave open: more items, if they can decide."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from sway_gate.gate import stages
 from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
-from sway_gate.judge.composite import suggests_harm
+from sway_gate.judge.composite import leaves_harm_open, suggests_harm
 from sway_gate.measurements import Request
 from sway_gate.probes.base import Context, Extensible
 from sway_gate.results import GateResult, Verdict
@@ -35,8 +35,8 @@ suite:
 
 @pytest.fixture
 def texts(monkeypatch: Any) -> list[set[Request]]:
-    """The requests that each stage measures, if every harm is suggested and open."""
-    monkeypatch.setattr(stages, "suggests_harm", lambda result: result.name == "knows")
+    """The requests that each stage measures, if every harm is left open."""
+    monkeypatch.setattr(stages, "leaves_harm_open", lambda result: result.name == "knows")
     return requests_by_stage(monkeypatch)
 
 
@@ -44,7 +44,7 @@ def gate(moved: float = 0.0, **options: Any) -> GateResult:
     return run_gate(parse_spec(SPEC.replace("MOVED", str(moved)), "s", "."), Options(**options))
 
 
-def test_a_suggested_harm_is_decided_by_all_packaged_items(texts: list[set[Request]]) -> None:
+def test_a_harm_in_doubt_is_decided_by_all_packaged_items(texts: list[set[Request]]) -> None:
     knows = gate().probes[1]
     assert len(texts) == 2
     assert not texts[0] & texts[1]
@@ -66,25 +66,30 @@ def test_without_time_the_first_look_stands(texts: list[set[Request]], monkeypat
 
 def test_the_dry_run_names_the_harms_with_more_items() -> None:
     plan = dry_run(parse_spec(SPEC.replace("MOVED", "0"), "s", "."), "full", None)
-    assert "more items if the first ones suggest harm and leave it open: knows" in plan
+    assert "more items if the first ones leave a harm open: knows" in plan
 
 
 SUGGESTED = {
-    "outside, open": ("external_perplexity", Verdict.WARN, -0.5, True),
-    "inside, open": ("external_perplexity", Verdict.WARN, 0.5, False),
-    "at the limit": ("external_perplexity", Verdict.WARN, 0.0, False),
-    "not tested": ("external_perplexity", Verdict.WARN, None, False),
-    "fails": ("external_perplexity", Verdict.FAIL, -3.0, False),
-    "an effect": ("answer_recall", Verdict.WARN, -0.5, False),
-    "not a kind": ("other", Verdict.WARN, -0.5, False),
+    "outside, open": ("external_perplexity", Verdict.WARN, -0.5, True, True),
+    "at the limit": ("external_perplexity", Verdict.WARN, 0.0, False, True),
+    "close": ("external_perplexity", Verdict.WARN, 0.99, False, True),
+    "a standard error away": ("external_perplexity", Verdict.WARN, 1.0, False, False),
+    "not tested": ("external_perplexity", Verdict.WARN, None, False, False),
+    "passes": ("external_perplexity", Verdict.PASS, 0.5, False, False),
+    "fails": ("external_perplexity", Verdict.FAIL, -3.0, False, False),
+    "an effect": ("answer_recall", Verdict.WARN, -0.5, False, False),
+    "not a kind": ("other", Verdict.WARN, -0.5, False, False),
 }
 
 
-@pytest.mark.parametrize(("kind", "verdict", "z", "expected"), SUGGESTED.values(), ids=SUGGESTED)
-def test_harm_is_suggested_if_the_estimate_is_outside(
-    kind: str, verdict: Verdict, z: float | None, expected: bool
+@pytest.mark.parametrize(
+    ("kind", "verdict", "z", "is_suggested", "is_open"), SUGGESTED.values(), ids=SUGGESTED
+)
+def test_harm_is_suggested_outside_the_limit_and_left_open_close_to_it(
+    kind: str, verdict: Verdict, z: float | None, is_suggested: bool, is_open: bool
 ) -> None:
-    assert suggests_harm(results.probe(kind=kind, verdict=verdict, score_z=z)) is expected
+    found = results.probe(kind=kind, verdict=verdict, score_z=z)
+    assert (suggests_harm(found), leaves_harm_open(found)) == (is_suggested, is_open)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if isinstance(probes.module(k), Extensible)])
@@ -122,10 +127,10 @@ def rates(looks: Any, draws: int = 8000) -> tuple[float, float, float, float]:
     """Shares of passes and failures of the first look, and those that the second one adds."""
     counts = np.zeros(4)
     for _ in range(draws):
-        first, is_outside, second = looks()
+        first, second = looks()
         if abs(first) > Z_95:
             counts[0 if first > 0 else 1] += 1
-        elif is_outside and abs(z := second()) > Z_95:
+        elif first < 1 and abs(z := second()) > Z_95:
             counts[2 if z > 0 else 3] += 1
     return tuple(counts / draws)
 
@@ -142,11 +147,10 @@ def test_the_second_look_at_answers_adds_few_errors_at_the_margin() -> None:
     def looks() -> Any:
         drawn = rng.random(102)
         broken, healed = drawn < 0.23, drawn > 0.97
-        is_outside = broken[:30].sum() - healed[:30].sum() > 6
-        return z(broken, healed, 30, 1.0), is_outside, lambda: z(broken, healed, 102, SHARE)
+        return z(broken, healed, 30, 1.0), lambda: z(broken, healed, 102, SHARE)
 
     *_, passes, failures = rates(looks)
-    assert passes <= 0.002
+    assert passes <= 0.006
     assert failures <= 0.012
 
 
@@ -156,12 +160,12 @@ def test_the_second_look_at_prose_adds_few_errors_at_the_margin() -> None:
     def looks() -> Any:
         passages = rng.normal(-0.3, 0.16, 22)
         chunks = passages[:, None] + rng.normal(0, 0.19, (22, 3))
-        first = mean_above(chunks[:, 0], -0.3, 1e-3)
+        first = mean_above(chunks[:, 0], -0.3, 1e-3).z
 
         def second() -> float:
             return mean_above(chunks.mean(1), -0.3, 1e-3, error_share=SHARE).z
 
-        return first.z, first.estimate < -0.3, second
+        return first, second
 
     first_passes, first_failures, passes, failures = rates(looks, 1500)
     assert first_passes + passes <= 0.07
@@ -177,7 +181,7 @@ def test_the_second_look_finds_half_of_the_harms_that_the_first_one_leaves_open(
             paired_fraction_below(int(broken[:n].sum()), 0, n, 0.2, share).z
             for n, share in ((30, 1.0), (102, SHARE))
         ]
-        return found[0], broken[:30].sum() > 6, lambda: found[1]
+        return found[0], lambda: found[1]
 
     _, first, _, added = rates(looks, 500)
     assert added >= 0.5 * (1 - first)

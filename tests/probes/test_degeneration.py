@@ -295,6 +295,13 @@ def test_all_broken_answers_together(opened: int, short: int, verdict: str, stat
     assert (result.decisive_z < 0) is (opened > 4)
 
 
+def test_repaired_answers_to_prompts_of_the_data_do_not_make_up_for_broken_ones() -> None:
+    result = run(some(4, LOOP), base=lambda i: LOOP if i == OWN else HEALTHY.format(i))
+    (increase,) = (rule for rule in result.rules if rule.name == "increase of broken answers")
+    assert "4 of 30 answers broken (base 6)" in result.message
+    assert (increase.verdict, increase.value) == ("warn", pytest.approx(4 / 30))
+
+
 def test_a_right_answer_contains_the_words_of_the_true_one() -> None:
     assert _contains("It's the GREAT wall, of China!", "great wall")
     assert not _contains("Romeo", "Rome")

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from sway_gate import demo, stats
 from sway_gate.errors import UsageError
+from sway_gate.gate.resolve import of_tier
 from sway_gate.judge.criteria import MORE_ITEMS, of_bound
 from sway_gate.judge.diagnosis import TABLE
 from sway_gate.probes import external_perplexity
@@ -87,7 +88,7 @@ def test_without_data_it_asks_whether_it_moved_and_is_broken():
 
 def test_with_data_it_asks_what_was_learned(files):
     spec = suite_of("train.jsonl")
-    found = ["answer_specificity", "answer_recall"]
+    found = ["answer_specificity", "answer_recall", "adapter_ablation"]
     assert kinds(spec) == [*ALWAYS, *found]
     numbers = [int(prompt.split()[-1].strip("?")) for prompt in spec.suite[0].prompts[:4]]
     assert [number // 2 for number in numbers] == [0, 1, 2, 3]
@@ -309,6 +310,13 @@ def test_advice_of_a_diagnosis_does_not_require_a_spec():
     changed = [name for name, text in zip(TABLE, texts[1:], strict=True) if "spec" in text]
     assert changed == ["template mismatch", "recites"]
     assert all("a spec of sway init" in text for text in texts if "spec" in text)
+
+
+def test_only_the_full_tier_compares_scales_of_the_adapter(files):
+    full, quick = (of_tier(suite_of("train.jsonl"), tier)[0] for tier in ("full", "quick"))
+    assert "adapter_ablation" in kinds(full)
+    assert "adapter_ablation" not in kinds(quick)
+    assert any("not judged: scale" in note for note in quick.notes)
 
 
 def test_check_reads_a_short_piece_of_every_passage_of_prose():

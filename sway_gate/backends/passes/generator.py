@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from sway_gate.backends.base import error_text
 from sway_gate.backends.packing import common_beginning
 from sway_gate.backends.passes.encoding import Ids
 from sway_gate.backends.passes.hooks import Leaving, Watch
@@ -15,6 +16,7 @@ from sway_gate.backends.passes.prefix_cache import PrefixCache, cache_argument
 from sway_gate.backends.passes.probing import TOKENS, agree, logits_of
 from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.backends.passes.weights import Weights
+from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, View
 
 _PAD = 0
@@ -204,19 +206,29 @@ class Generator:
         )
 
     def _run(self, batch: Batch, length: int, **options: Any) -> Any:
-        """The result of the model's own `generate`, one sequence per text."""
+        """The result of the model's own `generate`, one sequence per text.
+
+        Raises CannotDecide if generation_config.json has settings that it cannot use.
+        """
         views = [view for view, _ in batch.texts]
         network = self._weights.model(views[0]).network
         cached = {} if batch.cache is None else {cache_argument(network): batch.cache}
         with torch.inference_mode(), self._weights.under(views, 1, batch.ids.shape[1]):
-            found = network.generate(
-                batch.ids,
-                attention_mask=batch.mask,
-                generation_config=self._config(length),
-                return_dict_in_generate=True,
-                **cached,
-                **options,
-            )
+            try:
+                found = network.generate(
+                    batch.ids,
+                    attention_mask=batch.mask,
+                    generation_config=self._config(length),
+                    return_dict_in_generate=True,
+                    **cached,
+                    **options,
+                )
+            # The library merges the model's own settings, which may have any value, into these.
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise CannotDecide(
+                    f"the base cannot generate text: {error_text(error)}; correct or remove its "
+                    "generation_config.json"
+                ) from None
         # Image-text models add the positions of the last generation to later passes with a cache.
         inner: Any = getattr(network, "model", None)
         if hasattr(inner, "rope_deltas"):
