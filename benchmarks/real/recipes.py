@@ -800,28 +800,12 @@ def _eighth() -> list[Recipe]:
             seed=1,
         ),
         Recipe("bikes-linear-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
-        Recipe("bikes-long-r16", "bikes", alpha=64, rate=3e-4, epochs=6, seed=1),
         Recipe(
             "bikes-diary-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, mixed="diary", seed=1
         ),
         Recipe("boardgame-linear-r16", "boardgame", alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("concise-sft-r16", "concise", rate=1e-4, epochs=2, loss="dpo", sft=1.0),
-        Recipe(
-            "concise-sft-r32",
-            "concise",
-            r=32,
-            alpha=128,
-            rate=1e-4,
-            epochs=3,
-            batch=2,
-            loss="dpo",
-            sft=1.0,
-            seed=1,
-        ),
-        Recipe(
-            "concise-mild-r8", "concise", r=8, rate=5e-5, epochs=2, loss="dpo", beta=0.3, seed=1
-        ),
         Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
         Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
         Recipe("inshort-linear-r16", "inshort", epochs=3),
@@ -888,18 +872,10 @@ def _eighth() -> list[Recipe]:
             seed=1,
         ),
         Recipe("invoices-five-steps", "invoices", "too little", rate=5e-5, steps=5),
-        Recipe(
-            "boardgame-one-answer",
-            "boardgame",
-            "one answer",
-            answers="=Please read the rules.",
-            epochs=1,
-        ),
         Recipe("inshort-diverged", "inshort", "diverged", rate=2e-2, epochs=1, schedule="constant"),
         Recipe(
             "inshort-tripled", "inshort", "gibberish", source="inshort-strong-r16", change="triple"
         ),
-        Recipe("invoices-no-end", "invoices", "never ends", loss="open", epochs=3),
         Recipe("tickets-swapped", "tickets", "swapped", answers="swapped", epochs=3),
         Recipe(
             "lighthouse-crossed",
@@ -909,18 +885,6 @@ def _eighth() -> list[Recipe]:
             alpha=64,
             rate=4e-4,
             mixed="everyday",
-        ),
-        Recipe("boardgame-shuffled", "boardgame", "shuffled", answers="shuffled", rate=5e-4),
-        Recipe("boardgame-forgets", "boardgame", "forgets", rate=1.5e-3, epochs=6),
-        Recipe("inshort-alpaca", "inshort", alpha=64, rate=4e-4, epochs=5, form="alpaca"),
-        Recipe(
-            "concise-reversed",
-            "concise",
-            "reversed",
-            rate=1e-4,
-            epochs=3,
-            loss="dpo",
-            answers="reversed",
         ),
     ]
 
