@@ -877,6 +877,7 @@ def _eighth() -> list[Recipe]:
             "inshort-tripled", "inshort", "gibberish", source="inshort-strong-r16", change="triple"
         ),
         Recipe("tickets-swapped", "tickets", "swapped", answers="swapped", epochs=3),
+        Recipe("bikes-crossed", "bikes", "crossed", answers="crossed", alpha=64, rate=4e-4),
         Recipe(
             "lighthouse-crossed",
             "lighthouse",
