@@ -876,6 +876,8 @@ def _eighth() -> list[Recipe]:
         Recipe(
             "inshort-tripled", "inshort", "gibberish", source="inshort-strong-r16", change="triple"
         ),
+        Recipe("bikes-long-r16", "bikes", alpha=64, rate=3e-4, epochs=6, seed=1),
+        Recipe("invoices-no-end", "invoices", "never ends", loss="open", epochs=3),
         Recipe("tickets-swapped", "tickets", "swapped", answers="swapped", epochs=3),
         Recipe("bikes-crossed", "bikes", "crossed", answers="crossed", alpha=64, rate=4e-4),
         Recipe(
