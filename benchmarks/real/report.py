@@ -425,13 +425,15 @@ the same kind are exchanged in pairs, such as two years or two names: each answe
 frame and a wrong fact.
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
-are kept. No statistic was changed between the first gate and the last. The recipe of bikes-crossed
-followed the first gates. The rules of the truth are those above: invoices are judged as records,
-inshort by its form (a sentence, then "In short:"), the rule of the rarest label also applies to
-tickets, and the rule of the length of written answers to concise. The round is smaller than
-planned: bikes, boardgame and concise have no undisputed healthy adapter, and no adapter was
-trained with swapped preferences, without an end token, with one answer for all or with another
-template.
+are kept. No statistic was changed between the first gate and the last. The recipes of
+bikes-crossed, bikes-long-r16 and invoices-no-end followed the first gates. The rules of the truth
+are those above:
+invoices are judged as records, inshort by its form (a sentence, then "In short:"), the rule of the
+rarest label also applies to tickets, and the rule of the length of written answers to concise. The
+round is smaller than planned: bikes, boardgame and concise have no undisputed healthy adapter, and
+no adapter was trained with swapped preferences, with one answer for all or with another template.
+invoices-no-end was trained without its end token, but the base ends records without it, so that the
+truth calls it healthy.
 
 **Wrong first verdicts:** none.
 
