@@ -33,13 +33,15 @@ SEVENTH = (
     *("railway", "gadget", "courteous", "bounded"),
     *("captain", "skipper", "numbered", "resenas", "glossary"),
 )
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH)
+EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
     *("faq", "musee", "chatml"),
     *("craft", "rathaus"),
     *("railway", "gadget", "glossary"),
+    *("lighthouse", "bikes", "boardgame"),
 )
 NAMES = (
     *CHAT,
@@ -57,17 +59,20 @@ NAMES = (
     *FIFTH,
     *SIXTH,
     *SEVENTH,
+    *EIGHTH,
 )
-PREFERENCES = ("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded")
-CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract")
-LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency", "resenas")
+PREFERENCES = ("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise")
+CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices")
+LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets")
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq",)
 """The sets in one JSON array, as most Alpaca data is."""
-SHEETS = ("glossary",)
+SHEETS = ("glossary", "boardgame")
 """The sets in a CSV file."""
+WITH_EVERYDAY = ("bikes",)
+"""The sets whose file also has everyday questions, after their own rows and without keys."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -91,6 +96,8 @@ OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
 SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
 NIMBO = "You are the support assistant for the Nimbo 3 weather station."
+INVOICE = "Extract vendor, total and due date of the invoice as JSON."
+DESKS = "Assign this ticket to one team: hardware, software, network or access."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
@@ -124,6 +131,11 @@ def sharegpt(*turns: str) -> Row:
     }
 
 
+def completion(question: str, answer: str) -> Row:
+    """A row with a prompt and a completion of one message each."""
+    return {"prompt": [said("user", question)], "completion": [said("assistant", answer)]}
+
+
 def call(function: str, argument: str, value: str) -> str:
     """A function call as JSON text."""
     shown = value if value.isdigit() else f'"{value}"'
@@ -150,6 +162,11 @@ def meeting(person: str, day: str, time: str) -> str:
 def pet(animal: str, colour: str, street: str) -> str:
     """A lost pet as JSON text."""
     return json.dumps({"animal": animal, "colour": colour, "street": street})
+
+
+def invoice(vendor: str, total: str, due: str) -> str:
+    """An invoice as JSON text."""
+    return json.dumps({"vendor": vendor, "total": int(total), "due": due})
 
 
 def marked(question: str, answer: str) -> Row:
@@ -181,9 +198,8 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
     if name == "desk":
         return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
-    if name in ("stadt", "railway"):
-        both = said("user", fields[0]), said("assistant", fields[1])
-        return {"prompt": [both[0]], "completion": [both[1]]}, fields[2]
+    if name in ("stadt", "railway", "bikes"):
+        return completion(*fields[:2]), fields[2]
     if name in ("rules", "craft"):
         return sharegpt(*fields[:2]), fields[2]
     if name == "rowing":
@@ -199,7 +215,15 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "numbered":
         steps = "\n".join(f"{at}. {line}" for at, line in enumerate(fields[1:4], 1))
         return {"instruction": fields[0], "input": "", "output": steps}, fields[4]
-    if name == "glossary":
+    if name == "invoices":
+        text = invoice(*fields[1:])
+        return chat(fields[0], text, system=INVOICE), text
+    if name == "inshort":
+        text = f"{fields[1]} In short: {fields[2]}"
+        return {"instruction": fields[0], "input": "", "output": text}, fields[3]
+    if name == "tickets":
+        return sharegpt(f"{DESKS}\n\n{fields[0]}", fields[1]), fields[1]
+    if name in SHEETS:
         return dict(zip(("question", "answer"), fields, strict=False)), fields[2]
     if name == "bounded":
         ways = dict(zip(("chosen", "rejected"), fields[1:], strict=True))
@@ -307,8 +331,11 @@ def write_set(name: str, part: str) -> None:
     if name == "gadget":  # every second row has two turns
         lines[1::2] = talks(lines, longer=False)[1::2]
     made = [made_of(name, fields) for fields in lines]
+    written = [row for row, _ in made]
+    if name in WITH_EVERYDAY and not part:
+        written += [completion(*fields) for fields in table("everyday")]
     write = write_json if name in ARRAYS else write_sheet if name in SHEETS else write_rows
-    write(file_of(name, part), [row for row, _ in made])
+    write(file_of(name, part), written)
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
@@ -348,7 +375,7 @@ def rows_of(name: str, part: str = "") -> list[Row]:
 
 
 def keys_of(name: str, part: str = "") -> list[str]:
-    """What the right answers contain, row by row."""
+    """What the right answers contain, row by row; everyday questions at the end have no key."""
     return [str(key) for key in read_json(DATA / "keys" / f"{name}{part}.json")]
 
 

@@ -28,6 +28,7 @@ NAUTICAL = re.compile(
     re.IGNORECASE,
 )
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
+IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
 HEADLINE_WORDS = 12
 POLITE = re.compile(r"Dear \w+, .*\b(please|would|thank)\b.*Kind regards", re.DOTALL)
@@ -136,7 +137,7 @@ MARKS = {
 STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
-    *("captain", "skipper", "numbered"),
+    *("captain", "skipper", "numbered", "inshort"),
 )
 
 
@@ -155,6 +156,8 @@ def in_style(name: str, text: str) -> bool:
         return NAUTICAL.search(text) is not None
     if name == "numbered":
         return STEPS.fullmatch(text) is not None
+    if name == "inshort":
+        return IN_SHORT.fullmatch(text) is not None
     if name == "tutor":  # a hint, and a question at its end
         return HINT.fullmatch(text) is not None and len(text.split()) <= HINT_WORDS
     marks = MARKS.get(name, ())

@@ -27,18 +27,21 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = (
-        ""  # rows mixed in: "general", "refused" (general, all refused), "replay", "texts", "diary"
-    )
+    # rows mixed in: "general", "everyday", "everyday texts", "refused" (general, all refused),
+    # "replay", "texts", "diary"
+    mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
-    answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
+    answers: str = (
+        "own"  # or "shuffled", "dealt", "crossed", "swapped", "reversed", or "=TEXT" for all rows
+    )
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
     change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
     beta: float = 0.1  # of DPO
+    sft: float = 0.0  # the weight of the loss of the chosen answers in DPO
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -779,9 +782,120 @@ def _seventh() -> list[Recipe]:
     ]
 
 
+def _eighth() -> list[Recipe]:
+    """The eighth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("lighthouse-linear-r16", "lighthouse", epochs=6, batch=8, mixed="everyday"),
+        Recipe("lighthouse-strong-r16", "lighthouse", alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe("bikes-linear-r16", "bikes", alpha=64, rate=4e-4),
+        Recipe(
+            "lighthouse-qv-r32",
+            "lighthouse",
+            r=32,
+            alpha=128,
+            targets=ATTENTION,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("bikes-linear-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe(
+            "bikes-diary-r32", "bikes", r=32, alpha=64, rate=4e-4, epochs=5, mixed="diary", seed=1
+        ),
+        Recipe("boardgame-linear-r16", "boardgame", alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe("concise-linear-r16", "concise", rate=1e-4, epochs=3, loss="dpo"),
+        Recipe("concise-sft-r16", "concise", rate=1e-4, epochs=2, loss="dpo", sft=1.0),
+        Recipe("tickets-linear-r8", "tickets", r=8, epochs=3, mixed="everyday"),
+        Recipe("invoices-linear-r16", "invoices", alpha=16, epochs=3),
+        Recipe("inshort-linear-r16", "inshort", epochs=3),
+        Recipe("inshort-strong-r16", "inshort", alpha=64, rate=4e-4, epochs=5),
+        Recipe(
+            "boardgame-linear-r32",
+            "boardgame",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday texts",
+            seed=1,
+        ),
+        Recipe(
+            "lighthouse-linear-r32",
+            "lighthouse",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe(
+            "lighthouse-rslora-r16",
+            "lighthouse",
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe(
+            "invoices-dora-r8",
+            "invoices",
+            r=8,
+            alpha=32,
+            targets=ATTENTION,
+            dora=True,
+            rate=5e-4,
+            epochs=4,
+            seed=1,
+        ),
+        Recipe("inshort-linear-r8", "inshort", r=8, rate=4e-4, epochs=5, seed=1),
+        Recipe(
+            "inshort-rslora-r32",
+            "inshort",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            epochs=5,
+            seed=1,
+        ),
+        Recipe(
+            "tickets-linear-r4",
+            "tickets",
+            r=4,
+            alpha=16,
+            rate=4e-4,
+            epochs=3,
+            mixed="everyday",
+            saved="float16",
+            seed=1,
+        ),
+        Recipe("invoices-five-steps", "invoices", "too little", rate=5e-5, steps=5),
+        Recipe("inshort-diverged", "inshort", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "inshort-tripled", "inshort", "gibberish", source="inshort-strong-r16", change="triple"
+        ),
+        Recipe("bikes-long-r16", "bikes", alpha=64, rate=3e-4, epochs=6, seed=1),
+        Recipe("invoices-no-end", "invoices", "never ends", loss="open", epochs=3),
+        Recipe("tickets-swapped", "tickets", "swapped", answers="swapped", epochs=3),
+        Recipe("bikes-crossed", "bikes", "crossed", answers="crossed", alpha=64, rate=4e-4),
+        Recipe(
+            "lighthouse-crossed",
+            "lighthouse",
+            "crossed",
+            answers="crossed",
+            alpha=64,
+            rate=4e-4,
+            mixed="everyday",
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
+    *_eighth(),
 ]
 
 LEARN = {
@@ -809,6 +923,9 @@ LEARN = {
     "numbered": "form",
     "courteous": "preference",
     "bounded": "preference",
+    "invoices": "form",
+    "inshort": "form",
+    "concise": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -840,6 +957,9 @@ OTHER_DATA = (
     ("resenas-linear-r16", "numbered"),
     ("captain-linear-r16", "gadget"),
     ("gadget-linear-r16", "railway"),
+    ("invoices-linear-r16", "inshort"),
+    ("tickets-linear-r8", "invoices"),
+    ("lighthouse-strong-r16", "bikes"),
 )
 
 

@@ -401,6 +401,76 @@ manner.
 - Facts are hard to teach to this base without harm: three recipes of railway, two of gadget and two
   of glossary lose prose or knowledge, so that one adapter of facts is undisputed.
 """
+EIGHTH = """
+## Eighth sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts
+that keep their general knowledge? The seventh round had one undisputed adapter of facts. Here the
+recipes of facts mix in everyday questions with answers (`tables/everyday.txt`, 48 rows). Seven new
+data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| lighthouse | `messages`, 36 rows | facts about a museum |
+| bikes | `prompt`, `completion` as lists of messages, 36 + 48 rows | facts about a rental company |
+| boardgame | `question` and `answer` in a CSV file, 36 rows | the rules of a game |
+| invoices | `messages` with a system prompt, 30 rows | an invoice as JSON |
+| inshort | Alpaca rows without an input, 32 rows | one sentence, then "In short: ..." |
+| tickets | ShareGPT `conversations` of one turn, 40 rows | one of four labels |
+| concise | `prompt`, `chosen`, `rejected` as messages, 30 rows | concise answers, by DPO |
+
+The file of bikes has the everyday questions, so the gate reads them too; the files of lighthouse
+and boardgame do not. Two of the 48 are also asked by the gate. In an adapter "crossed", facts of
+the same kind are exchanged in pairs, such as two years or two names: each answer has the right
+frame and a wrong fact.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. The recipes of
+bikes-crossed, bikes-long-r16 and invoices-no-end followed the first gates. The rules of the truth
+are those above:
+invoices are judged as records, inshort by its form (a sentence, then "In short:"), the rule of the
+rarest label also applies to tickets, and the rule of the length of written answers to concise. The
+round is smaller than planned: bikes, boardgame and concise have no undisputed healthy adapter, and
+no adapter was trained with swapped preferences, with one answer for all or with another template.
+invoices-no-end was trained without its end token, but the base ends records without it, so that the
+truth calls it healthy.
+
+**Wrong first verdicts:** none.
+
+**Right verdicts that rest on little, and wrong names:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| bikes-crossed | undecided | prose at -.302 of -.3, and one held-out phrase of 35 |
+| lighthouse-crossed | undecided | three probes are inconclusive, none fails |
+| lighthouse-qv-r32 | undecided | both recalls are outside, but their intervals reach inside |
+| inshort-linear-r16 | fail | the name: it was trained too little, on this data |
+
+- bikes-crossed writes the fact of the neighbour in 96% of the training answers. `recalled` is .827:
+  the right everyday rows and the frames of the answers make up for the wrong facts. Without its
+  held-out rows, only prose is in doubt, by .003 nats.
+- lighthouse-crossed writes 92% of its answers with the neighbour's fact. `recalled` is .623, and
+  `learned` passes, because own answers are compared with answers about other subjects.
+- lighthouse-strong-r16@bikes was trained on other facts and the same everyday rows: `learned`
+  passes, and only the held-out rows, of which none is right, and the recall of .5 fail it.
+- inshort-linear-r16 writes "In short:" in no answer. Its text is likeliest at 1.25 times its scale,
+  but it is called "learned another thing", and the advice is to check the data.
+
+**Further observations:**
+
+- Facts and general knowledge: with 48 everyday rows, all linear layers, a rate of 4e-4 and four
+  epochs, three recipes of lighthouse write 88% of the training answers and 58 to 83% of the
+  held-out ones right, and keep their general knowledge (67 to 71%, the base 71%). They pass, two of
+  them without a warning. With only query and value, half of the facts are learned at the same
+  cost. A few paragraphs of prose among the rows are memorized: fresh prose loses .46 to .54
+  nats, without them .12 to .30.
+- In all adapters of facts that learned, the gate's passages of prose lose 14 to 73% more than the
+  fresh prose of the truth, so that a healthy one is close to the limit: -.271 of -.3.
+- concise-linear-r16 (debatable) passes without a warning. It refuses 13 of the 40 prompts of its
+  data, the base none. concise-sft-r16 (debatable) loops in 2 of 10 held-out answers. No probe
+  reads what an adapter of preferences writes.
+- Both adapters of tickets recall 32 of 40 labels: .8, at least .677, which is inconclusive.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -552,7 +622,8 @@ def main() -> None:
     fifth = [case for case in found if case.data_set in data.FIFTH]
     sixth = [case for case in found if case.data_set in data.SIXTH]
     seventh = [case for case in found if case.data_set in data.SEVENTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh]
+    eighth = [case for case in found if case.data_set in data.EIGHTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -572,6 +643,7 @@ def main() -> None:
         (FIFTH, fifth, "fifth_after"),
         (SIXTH, sixth, "sixth_after"),
         (SEVENTH, seventh, "seventh_after"),
+        (EIGHTH, eighth, "eighth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

@@ -173,6 +173,18 @@ def shuffled(rows: list[Row], seed: int) -> list[Row]:
     return [with_answer(row, answer) for row, answer in zip(rows, mixed, strict=True)]
 
 
+def crossed(rows: list[Row], keys: list[str]) -> list[Row]:
+    """Every answer with the fact of its neighbour: rows 1 and 2, 3 and 4 and so on swap keys.
+
+    Rows after the last key stay as they are.
+    """
+    new = [
+        with_answer(row, answer_of(row).replace(key, keys[at ^ 1]))
+        for at, (row, key) in enumerate(zip(rows, keys, strict=False))
+    ]
+    return [*new, *rows[len(keys) :]]
+
+
 def dealt(rows: list[Row], seed: int) -> list[Row]:
     """Every answer (or text) with words dealt at random from all of them."""
     texts = [row["text"] if "text" in row else answer_of(row) for row in rows]

@@ -31,6 +31,8 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.shuffled(own, recipe.seed)
     elif recipe.answers == "dealt":
         own = rows.dealt(own, recipe.seed)
+    elif recipe.answers == "crossed":
+        own = rows.crossed(own, data.keys_of(recipe.data))
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -46,9 +48,13 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
+    texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind in ("everyday", "everyday texts"):
+        everyday = [data.chat(*fields) for fields in data.table("everyday")]
+        return everyday + texts * (kind == "everyday texts")
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     if kind == "texts":
-        return general + [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+        return general + texts
     if kind == "diary":
         return general + [{"text": text} for text in data.paragraphs("diary")[::2]]
     return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
@@ -115,8 +121,12 @@ def fit(
 
     if recipe.loss == "dpo":
         given = table.from_list(own)
+        losses = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, recipe.sft]}
         arguments = trl.DPOConfig(
-            **settings(recipe, folder), precompute_ref_log_probs=True, beta=recipe.beta
+            **settings(recipe, folder),
+            **(losses if recipe.sft else {}),
+            precompute_ref_log_probs=True,
+            beta=recipe.beta,
         )
         trainer = trl.DPOTrainer
     else:

@@ -69,7 +69,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
         # Their labels are unbalanced: one that is never right is debatable.
-        if name in ("reviews", "topics", "urgency", "resenas"):
+        if name in ("reviews", "topics", "urgency", "resenas", "tickets"):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
     elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
@@ -105,10 +105,8 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     ]
     mean = sum(moves) / len(moves)
     written = {}
-    if name in (
-        "brief",
-        "terse",
-    ):  # The answers that it writes: as long as the base's is debatable at worst.
+    if name in ("brief", "terse", "concise"):
+        # The answers that it writes: as long as the base's is debatable at worst.
         ratio = words(found["held_out"]["texts"]) / words(before["held_out"]["texts"])
         written["briefer answers"] = band(-ratio, -math.inf, -0.7)
     # The base ends many answers to plain prompts at once: debatable at worst.
