@@ -454,7 +454,8 @@ truth calls it healthy.
 - lighthouse-strong-r16@bikes was trained on other facts and the same everyday rows: `learned`
   passes, and only the held-out rows, of which none is right, and the recall of .5 fail it.
 - inshort-linear-r16 writes "In short:" in no answer. Its text is likeliest at 1.25 times its scale,
-  but it is called "learned another thing", and the advice is to check the data.
+  but it is called "learned another thing", and the advice is to check the data. Since this round,
+  it is called barely trained.
 
 **Further observations:**
 
@@ -462,14 +463,23 @@ truth calls it healthy.
   epochs, three recipes of lighthouse write 88% of the training answers and 58 to 83% of the
   held-out ones right, and keep their general knowledge (67 to 71%, the base 71%). They pass, two of
   them without a warning. With only query and value, half of the facts are learned at the same
-  cost. A few paragraphs of prose among the rows are memorized: fresh prose loses .46 to .54
-  nats, without them .12 to .30.
+  cost (one adapter). With a few paragraphs of prose among the rows, fresh prose loses .46 to .54
+  nats, without them .12 to .30; ranks and epochs differ, too.
 - In all adapters of facts that learned, the gate's passages of prose lose 14 to 73% more than the
   fresh prose of the truth, so that a healthy one is close to the limit: -.271 of -.3.
 - concise-linear-r16 (debatable) passes without a warning. It refuses 13 of the 40 prompts of its
   data, the base none. concise-sft-r16 (debatable) loops in 2 of 10 held-out answers. No probe
   reads what an adapter of preferences writes.
 - Both adapters of tickets recall 32 of 40 labels: .8, at least .677, which is inconclusive.
+- A trial for the next version, after the round: the fact in an answer is replaced by the fact of
+  the most similar answer, and both are compared. lighthouse-linear-r32 prefers its own fact in 23
+  of 24 rows, railway-mild-r16 (seventh round) in 19 of 19, bikes-linear-r16 (debatable) in 10 of
+  14; lighthouse-crossed in 7 of 24, bikes-crossed in 6 of 14, railway-form and railway-shuffled in
+  13 and 14 of 19; the base in about half.
+- `sway check --data --held-out` judged all undisputed adapters of the fifth to the seventh round,
+  after their corrections: 29 of 30 healthy adapters pass, and 33 of 35 defective ones do not. The
+  two that pass are captain-linear-r16, which the gate leaves undecided, and numbered-tripled, which
+  the gate fails by its response curve: the check compares scales with `--tier full` only.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
