@@ -205,7 +205,7 @@ OUTCOMES = {
     "warn": (
         UNSURE,
         {"passed": 1, "warnings": 1},
-        "*SwayWarning: inconclusive: *; known items as text 2 → 2 of 10*",
+        "*SwayWarning: inconclusive: *; known items as text 15 → 15 of 195*",
     ),
     "skip": (LEFT_OUT, {"skipped": 1}, "SKIPPED [[]1[]] sway.yaml:5: disabled in the spec"),
     "error": (
