@@ -227,14 +227,12 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
     scales = [loss.best for loss in losses if loss.source == "sections"]
     pairing = _pairing(results)
-    if pairing is None:
-        is_too_short = scales and scales[0] > 1 and _has_form(results)
-        return "barely trained" if is_too_short else None
     if not scales:
         return None
     if scales[0] > 1:
-        return "barely trained" if pairing is Verdict.PASS else None
-    is_elsewhere = scales[0] < 1 or pairing is not Verdict.PASS
+        is_toward = _has_form(results) if pairing is None else pairing is Verdict.PASS
+        return "barely trained" if is_toward else None
+    is_elsewhere = pairing is not None and (scales[0] < 1 or pairing is not Verdict.PASS)
     return "learned another thing" if is_elsewhere else None
 
 

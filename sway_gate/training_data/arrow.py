@@ -167,11 +167,10 @@ class Arrow:
 
 def _texts(schema: Any, count: int, columns: Sequence[str]) -> dict[str, int]:
     """Paths of the text columns that are parts of the chosen ones, with their indices."""
-    parts = {schema.column(i).path: i for i in range(count)}
     return {
-        path: i
-        for path, i in parts.items()
-        if schema.column(i).physical_type == "BYTE_ARRAY" and _is_part(path, columns)
+        leaf.path: i
+        for i, leaf in enumerate(map(schema.column, range(count)))
+        if leaf.physical_type == "BYTE_ARRAY" and _is_part(leaf.path, columns)
     }
 
 
