@@ -38,8 +38,19 @@ that they do. It ranks at least 75% of the own answers first, and the tokens of 
 surprise it (log-probability below -3) lose at most 72% as much after their own prompts as after the
 others.
 
+An adapter can give the fact of a similar row, such as the price of another product, and still rank
+its own answers first, because their other words decide. So minimal pairs (Warstadt et al. 2020)
+compare an answer with itself after one exchange of at most 4 words: "A city bike costs 18 euros"
+with "A city bike costs 35 euros", if another row says "A cargo bike costs 35 euros". The similar
+row is the one with the most words in common, at least 40%, in the same order. The exchanged words
+do not occur in the prompt. Facts that the base knows do not count: there the own answer is at least
+e³ = 20 times as likely as the other one.
+
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
+- content of answers that are not labels, with at least 8 minimal pairs: the share of them in which
+  the own answer is likelier must reach `assert_minimal_pairs_gte` (score test; Wilson 1927). With
+  fewer, the message does not mention them
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -47,9 +58,7 @@ others.
 
 Measured on a base of 135M parameters: adapters that learned invented facts +.48, a style +.24, of
 another data set -.02 to -.15, of answers dealt to the wrong questions -.06. It does not show
-whether the model says the answer: answer_recall does. An adapter that gives the fact of a similar
-row, such as the price of another product, can rank own answers first, because their other words
-decide.
+whether the model says the answer: answer_recall does.
 
 - rows: up to 20 with different answers, of labels up to 48, from `sections:` or `data:`, in blocks
   of about 5, and of large data up to four times as many if these leave it open; of long answers the
@@ -62,8 +71,9 @@ decide.
   The interval counts pieces of one section as independent, and is too short if they are not
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
-- cost: about 100 answers with their prompts, at most about 12,000 tokens per model. If `learn` is
-  auto, also about 1,500 tokens of the base for the prompts as lines
+- cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 48
+  answers of minimal pairs. If `learn` is auto, also about 1,500 tokens of the base for the prompts
+  as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
@@ -74,21 +84,29 @@ In a suite:
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sway_gate.conversation import prompt_text
+from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _minimal_pairs as minimal
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
+from sway_gate.stats import (
+    mean_above,
+    normal_from_log_sf,
+    normal_sf,
+    pairing_test,
+    share_above,
+)
 from sway_gate.text import signed
 
 KIND = Kind(
@@ -103,12 +121,15 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
+# Fewer pairs say nothing: of 7 that are all right, the bound is at most .72.
+_MIN_PAIRS = 8
 
 
 class Requests(NamedTuple):
     data: Literal["answers", "prose"]
     evidence: wanted.Evidence
     control: list[LogProbs]
+    pairs: list[minimal.MinimalPair]
 
     @property
     def design(self) -> answers.Design:
@@ -125,9 +146,20 @@ class RowGain(Item, frozen=True, kw_only=True):
     first: bool
 
 
+class PairOdds(Item, frozen=True, kw_only=True):
+    """A minimal pair: log p(own answer) - log p(other answer) in nats, under the base and now."""
+
+    prompt: str
+    own: str
+    other: str
+    odds_before: float
+    odds: float
+
+
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats."""
+    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: those whose
+    fact the base does not know, the least likely own answer first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -140,6 +172,7 @@ class Found(Details, frozen=True, kw_only=True):
     first_before: int
     first: int
     rows: list[RowGain]
+    minimal_pairs: list[PairOdds]
 
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
@@ -148,7 +181,10 @@ def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     first = answers.design(found.rows)
     design = answers.design(found.rows, further=further)
     evidence = wanted.evidence(context, found, design)
-    return Requests(found.kind, evidence, _control(first.rows, context))
+    has_facts = found.kind == "answers" and not design.labels and context.learn != "form"
+    samples = (found.rows, *further) if has_facts else ()
+    pairs = [pair for sample in samples for pair in minimal.minimal_pairs(sample)]
+    return Requests(found.kind, evidence, _control(first.rows, context), pairs)
 
 
 def reserve(context: Context) -> Reserve:
@@ -160,7 +196,8 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
-    return [*requests.evidence.needs, *map(Need, requests.control)]
+    pairs = [Need(request) for pair in requests.pairs for request in pair]
+    return [*requests.evidence.needs, *map(Need, requests.control), *pairs]
 
 
 def value(
@@ -170,7 +207,8 @@ def value(
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason, _, hint = wanted.judged(context.learn, requests.evidence, view, gains)
+    judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, gains)
+    has_facts = judged == "content" and not rewords
     found = Found(
         judged=judged,
         reason=reason,
@@ -183,6 +221,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
+        minimal_pairs=_open_pairs(requests.pairs, view) if has_facts else [],
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -204,7 +243,8 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     if found.judged == "content":
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
-        return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply),)
+        gain = Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply)
+        return gain, *_of_minimal_pairs(spec, reading)
     form_limit, kept = spec.assert_form_gain_gte, _content_change_limit(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
@@ -213,6 +253,26 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=supply),
         Bound("content gain", change, kept, symptom="learned another thing", supply=supply),
     )
+
+
+def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
+    found, limit = reading.details, spec.assert_minimal_pairs_gte
+    n = len(found.minimal_pairs)
+    if n < _MIN_PAIRS:
+        return
+    test = share_above(_own_first(found) / n, n, limit, reading.error_share)
+    yield Bound(
+        "share of own facts likelier than those of similar rows",
+        test,
+        limit,
+        symptom=_symptom_of_pairs(spec, found),
+        n=n,
+        supply=Supply.growing(minimal.MAX_PAIRS, reading.reserve),
+    )
+
+
+def _own_first(found: Found) -> int:
+    return sum(pair.odds > 0 for pair in found.minimal_pairs)
 
 
 def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -227,9 +287,16 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
     if found.judged == "content":
         few = _too_few(spec, found)
-        first += f"; form gain {signed(found.form_gain, 3)}{few}"
+        first += f"; form gain {signed(found.form_gain, 3)}{few}{_pairs_described(found)}"
         return first + because if found.hint else first
     return first + because
+
+
+def _pairs_described(found: Found) -> str:
+    n = len(found.minimal_pairs)
+    if n < _MIN_PAIRS:
+        return ""
+    return f"; own fact likelier than that of a similar row in {_own_first(found)} of {n} rows"
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -303,6 +370,14 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     return "learned another thing"
 
 
+def _symptom_of_pairs(spec: AnswerSpecificity, found: Found) -> Symptom:
+    """If most rows prefer the fact of another one, the pairing was learned wrong."""
+    if _symptom(spec, found) == "barely trained":
+        return "barely trained"
+    is_wrong = 2 * _own_first(found) < len(found.minimal_pairs)
+    return "learned another thing" if is_wrong else "form, not content"
+
+
 def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
     """A label has no content apart from which one is right."""
     is_swapped = found.content_gain <= -spec.assert_label_gain_gte
@@ -323,6 +398,22 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
             first=bool(gains.first[i]),
         )
         for i in np.argsort(gains.content, kind="stable")
+    ]
+
+
+def _open_pairs(pairs: list[minimal.MinimalPair], view: ViewAnswers) -> list[PairOdds]:
+    odds = minimal.log_odds(pairs, view)
+    is_open = minimal.is_open(odds)
+    return [
+        PairOdds(
+            prompt=prompt_text(pairs[i].own.prompt)[-_SHOWN_CHARS:],
+            own=completion_text(pairs[i].own.completion).strip()[:_SHOWN_CHARS],
+            other=completion_text(pairs[i].other.completion).strip()[:_SHOWN_CHARS],
+            odds_before=float(odds[i, 0]),
+            odds=float(odds[i, 1]),
+        )
+        for i in np.argsort(odds[:, 1], kind="stable")
+        if is_open[i]
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from sway_gate.conversation import Conversation, Message
-from sway_gate.measurements import FINETUNED, Answers, LogProbs, ViewAnswers
+from sway_gate.measurements import FINETUNED, Answers, Floats, LogProbs, View, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
@@ -484,3 +484,82 @@ def test_an_impossible_answer_is_never_green() -> None:
             context=Context(facts(8)),
         )
         assert result.verdict == verdict, result.message
+
+
+# ------------------------------------------------------------------------------- the minimal pairs
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def prices(n: int) -> tuple[Section, ...]:
+    """Rows whose answers differ in a number that the prompt does not contain."""
+    pairs = [Pair(prompt=f"Cost of {c}?", gold=f"{c} costs {ord(c)} coins") for c in LETTERS[:n]]
+    return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+def with_pairs(own_first: int, n: int = 20, *, known: int = 0, **context: Any) -> Any:
+    """The verdict if the own answer is likelier in `own_first` of `n` minimal pairs, and the base
+    knows the last `known` facts. The own answers of the matrix gain 1 of 2 nats, others nothing."""
+    shared = Context(prices(n), control=("Plain prose. " * 99,), **context)
+    requests = probe.requests(SPEC, shared)
+    levels = {}
+    for i, pair in enumerate(requests.pairs):
+        levels[pair.other] = (-4.0 if i >= n - known else -2.0, -1.5 if i < own_first else -0.5)
+    owned = {pair.own for pair in requests.pairs}
+
+    def answer(view: View, request: LogProbs) -> Floats:
+        is_base = view.source == "base"
+        if request in levels:
+            return np.full(2, levels[request][not is_base])
+        return np.full(2, -1.0 if request in owned and not is_base else -2.0)
+
+    return judged("answer_specificity", answer, runs=None, context=shared)
+
+
+@pytest.mark.parametrize(
+    ("own_first", "verdict", "symptoms"),
+    [
+        (20, "pass", ()),
+        (18, "pass", ()),
+        (16, "warn", ()),
+        (13, "warn", ()),
+        (10, "fail", ("form, not content",)),
+        (9, "fail", ("learned another thing",)),
+        (0, "fail", ("learned another thing",)),
+    ],
+)
+def test_facts_of_similar_rows(own_first: int, verdict: str, symptoms: tuple[str, ...]) -> None:
+    result = with_pairs(own_first, learn="content")
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+    assert (
+        f"own fact likelier than that of a similar row in {own_first} of 20 rows" in result.message
+    )
+
+
+def test_facts_that_the_base_knows_do_not_count() -> None:
+    assert with_pairs(10, known=10, learn="content").verdict == "pass"
+    found = with_pairs(0, known=13, learn="content")  # 7 are left: too few
+    assert found.verdict == "pass"
+    assert "similar" not in found.message
+    assert len(found.details["minimal_pairs"]) == 7
+    assert with_pairs(0, known=12, learn="content").verdict == "fail"
+
+
+def test_facts_are_not_compared_if_the_form_is_judged() -> None:
+    requests = probe.requests(SPEC, Context(prices(20), learn="form"))
+    assert requests.pairs == []
+    assert probe.requests(SPEC, Context(labels(24))).pairs == []
+    assert probe.requests(SPEC, Context(PROSE)).pairs == []
+    assert len(probe.requests(SPEC, Context(prices(20))).pairs) == 20
+
+
+def test_an_adapter_without_effect_is_barely_trained() -> None:
+    """Which of two facts is likelier is the base's choice."""
+    result = judged(
+        "answer_specificity",
+        lambda *_: -2.0,
+        runs=None,
+        context=Context(prices(20), learn="content"),
+    )
+    assert (result.verdict, result.symptoms) == ("fail", ("barely trained",))
