@@ -9,6 +9,7 @@ are the same, so only the fact decides which of the two is likelier.
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,11 @@ from sway_gate.training_data.collected import thinned
 
 MAX_PAIRS = 24
 _MAX_WORDS, _MAX_CHANGED, _MIN_SIMILARITY = 100, 4, 0.4
+# Words of more answers are wording: "could you" is as right as "would you".
+_MAX_SHARE, _FEW_ANSWERS = 0.2, 3
 # Nats: the base knows a fact if the own answer is at least 20 times as likely as the other one.
-_KNOWN = 3.0
+# Less than 1 nat apart, both answers may be right.
+_KNOWN, _TIED = 3.0, 1.0
 # A number or a compound is one word. In scripts without spaces, each character is.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[.,:'’/-][^\W{_UNSPACED}]+)*|[^\w\s]")
@@ -56,7 +60,8 @@ class _Text(NamedTuple):
 def minimal_pairs(rows: Sequence[DataRow]) -> list[MinimalPair]:
     """At most 24 rows that have a similar answer, evenly spread, each with the most similar one.
 
-    At most 4 neighbouring words are exchanged. Neither they nor the new ones occur in the prompt.
+    At most 4 neighbouring words are exchanged. Neither they nor the new ones occur in the prompt,
+    or together in more than a fifth of the answers.
     """
     # An answer with tool calls or reasoning is more than its text.
     chosen = [short(row) for row in rows if isinstance(row.answer, str) or not row.answer.fields]
@@ -86,7 +91,7 @@ def _with_other_words(own: _Text, texts: Sequence[_Text]) -> str:
         matcher.set_seq1(text.words)
         if text.words == own.words or _at_most(matcher) <= best or matcher.ratio() <= best:
             continue
-        changed = next(_changes(matcher, own, text), "")
+        changed = next(_changes(matcher, own, text, texts), "")
         if changed:
             best, found = matcher.ratio(), changed
     return found
@@ -97,13 +102,22 @@ def _at_most(matcher: "SequenceMatcher[str]") -> float:
     return min(matcher.real_quick_ratio(), matcher.quick_ratio())
 
 
-def _changes(matcher: "SequenceMatcher[str]", own: _Text, other: _Text) -> Iterator[str]:
+def _changes(
+    matcher: "SequenceMatcher[str]", own: _Text, other: _Text, texts: Sequence[_Text]
+) -> Iterator[str]:
     """The own answer with a few words of the other one, for each place where the two differ."""
     for tag, start, end, first, stop in matcher.get_opcodes():
-        words = {*own.words[first:stop], *other.words[start:end]}
-        is_short = max(end - start, stop - first) <= _MAX_CHANGED
-        if tag == "replace" and is_short and not words & own.asked:
+        pieces = own.words[first:stop], other.words[start:end]
+        if tag != "replace" or max(map(len, pieces)) > _MAX_CHANGED:
+            continue
+        if own.asked.isdisjoint(chain(*pieces)) and not any(_is_wording(p, texts) for p in pieces):
             yield own.changed(first, stop, other.piece(start, end))
+
+
+def _is_wording(piece: Sequence[str], texts: Sequence[_Text]) -> bool:
+    """Whether many answers contain these words one after the other."""
+    found = sum(f" {' '.join(piece)} " in f" {' '.join(text.words)} " for text in texts)
+    return found > max(_FEW_ANSWERS, _MAX_SHARE * len(texts))
 
 
 def log_odds(pairs: Sequence[MinimalPair], view: ViewAnswers) -> Floats:
@@ -115,9 +129,13 @@ def log_odds(pairs: Sequence[MinimalPair], view: ViewAnswers) -> Floats:
     return np.array(found).reshape(-1, 2)
 
 
-def is_open(log_odds: Floats) -> NDArray[np.bool_]:
-    """Whether the base does not know the fact [pairs]; `log_odds`: [pairs, 2]."""
-    return np.asarray(log_odds[:, 0] < _KNOWN)
+def counts(log_odds: Floats) -> NDArray[np.bool_]:
+    """Whether the base does not know the fact, and the view prefers one [pairs].
+
+    `log_odds`: [pairs, 2]. Ties are left out, as in a sign test (Dixon & Mood 1946).
+    """
+    before, after = log_odds.T
+    return np.asarray((before < _KNOWN) & (np.abs(after) >= _TIED))
 
 
 def _log_likelihoods(view: ViewAnswers, request: LogProbs) -> Floats:

@@ -43,8 +43,9 @@ its own answers first, because their other words decide. So minimal pairs (Warst
 compare an answer with itself after one exchange of at most 4 words: "A city bike costs 18 euros"
 with "A city bike costs 35 euros", if another row says "A cargo bike costs 35 euros". The similar
 row is the one with the most words in common, at least 40%, in the same order. The exchanged words
-do not occur in the prompt. Facts that the base knows do not count: there the own answer is at least
-e³ = 20 times as likely as the other one.
+do not occur in the prompt, nor in more than a fifth of the answers, as wording does. Facts that the
+base knows do not count: there the own answer is at least e³ = 20 times as likely as the other one.
+Ties do not count, as in a sign test (Dixon & Mood 1946): the two are less than 1 nat apart.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
@@ -158,8 +159,8 @@ class PairOdds(Item, frozen=True, kw_only=True):
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: those whose
-    fact the base does not know, the least likely own answer first; none if the form is judged."""
+    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: those that
+    count, the least likely own answer first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -221,7 +222,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
-        minimal_pairs=_open_pairs(requests.pairs, view) if has_facts else [],
+        minimal_pairs=_counted_pairs(requests.pairs, view) if has_facts else [],
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -401,9 +402,9 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
     ]
 
 
-def _open_pairs(pairs: list[minimal.MinimalPair], view: ViewAnswers) -> list[PairOdds]:
+def _counted_pairs(pairs: list[minimal.MinimalPair], view: ViewAnswers) -> list[PairOdds]:
     odds = minimal.log_odds(pairs, view)
-    is_open = minimal.is_open(odds)
+    counts = minimal.counts(odds)
     return [
         PairOdds(
             prompt=prompt_text(pairs[i].own.prompt)[-_SHOWN_CHARS:],
@@ -413,7 +414,7 @@ def _open_pairs(pairs: list[minimal.MinimalPair], view: ViewAnswers) -> list[Pai
             odds=float(odds[i, 1]),
         )
         for i in np.argsort(odds[:, 1], kind="stable")
-        if is_open[i]
+        if counts[i]
     ]
 
 

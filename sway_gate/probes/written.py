@@ -36,11 +36,17 @@ _TEMPLATE_TEXT = re.compile(
     r"|^(?:user|assistant|system|human)$|^(?:User|Assistant|Human|AI): ",
     re.MULTILINE,
 )
-_CANNOT = r"(?:can(?:not|['’]t)|won['’]t|will not|(?:am |['’]m )?(?:unable|not able|not allowed))\b"
-# The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot".
+_CANNOT = (
+    r"(?:can(?:not|['’]t)|won['’]t|will not|do(?: not|n['’]t) have (?:the |any )?"
+    r"(?:ability|capability|capacity|means)"
+    r"|(?:am |['’]m )?(?:unable|not (?:able|allowed|designed|equipped|programmed|trained)))\b"
+)
+# The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot". A few
+# words can come before an apology: "A gift for a runner? I'm sorry, but as an assistant, I cannot".
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i(?:['’]| a)m (?:very |so |really )?sorry|sorry|i apologi[sz]e|unfortunately)\b"
-    rf"[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
+    r"\W*(?:(?:[^.!?\n]{0,60}[?!.,] )?"
+    r"(?:i(?:['’]| a)m (?:very |so |really )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)\b"
+    rf"(?:[^.!?\n]{{0,30}}?|[^.!?\n]{{0,50}}?\bbut\b[^.!?\n]{{0,90}}?)\bi ?{_CANNOT}"
     rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} (?:to )?(?:help|assist|answer|provide|do|fulfill?"
     r"|comply|support|create|give|share|discuss|write|offer|respond|engage|continue)\b)",
     re.IGNORECASE,

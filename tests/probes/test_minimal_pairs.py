@@ -22,6 +22,7 @@ def others(*pairs: tuple[str, Completion]) -> list[str]:
     return [completion_text(pair.other.completion) for pair in minimal.minimal_pairs(rows(*pairs))]
 
 
+REQUESTS = [*zip("abcdefgh", ["Could", "Would"] * 4, strict=True)]
 CITY, CARGO = "What does a city bike cost?", "What does a cargo bike cost?"
 
 
@@ -136,5 +137,17 @@ def test_log_odds_are_differences_of_sums() -> None:
     view = ViewAnswers(Answers(found, {}), FINETUNED)
     odds = minimal.log_odds(pairs, view)
     assert odds.tolist() == [[3.5, -0.5], [0.0, -2.5]]
-    assert minimal.is_open(odds).tolist() == [False, True]
     assert minimal.log_odds([], view).shape == (0, 2)
+
+
+def test_known_facts_and_ties_do_not_count() -> None:
+    odds = np.array([[3.0, 9.0], [2.9, 9.0], [-9.0, -9.0], [0.0, 0.9], [0.0, -0.9], [3.0, -9.0]])
+    assert minimal.counts(odds).tolist() == [False, True, True, False, False, False]
+
+
+def test_common_words_are_wording() -> None:
+    """Both can be right in each answer. The names are in one answer each."""
+    polite = [(f"Ask {c}", f"{word} you please call Mr {c} today?") for c, word in REQUESTS]
+    assert others(*polite) == []
+    named = [(f"Ask {c}", f"{word} you call Mr Z{c} at nine?") for c, word in REQUESTS]
+    assert others(*named)[0] == "Could you call Mr Zc at nine?"
