@@ -1,19 +1,22 @@
-"""Minimal pairs: an answer of the data, and the same answer with words of a similar answer.
+"""Minimal pairs: two similar answers of the data, and the same answers with their facts exchanged.
 
-"A city bike costs 18 euros" and "A cargo bike costs 35 euros" differ in words of their prompts, and
-in what the prompts ask for. A minimal pair (Warstadt et al. 2020, BLiMP) is the own answer and the
-own answer with these other words: "A city bike costs 35 euros". Its frame, its subject and its form
-are the same, so only the fact decides which of the two is likelier.
+"A city bike costs 18 euros" and "A cargo bike costs 35 euros" differ by words of their prompts, and
+by what the prompts ask for. Exchanged: "A city bike costs 35 euros" and "A cargo bike costs 18
+euros". An answer and its exchanged form are a minimal pair (Warstadt et al. 2020, BLiMP): subject
+and form are the same. With p(f | r) the likelihood of row r's answer with the fact of row f:
+
+    log odds ratio = log p(a | a) - log p(b | a) + log p(b | b) - log p(a | b)
+
+It is 0 if the prompt does not matter: a wording or a fact that is likelier in both rows cancels.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from itertools import chain
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
@@ -23,119 +26,127 @@ from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
 
 MAX_PAIRS = 24
-_MAX_WORDS, _MAX_CHANGED, _MIN_SIMILARITY = 100, 4, 0.4
-# Words of more answers are wording: "could you" is as right as "would you".
-_MAX_SHARE, _FEW_ANSWERS = 0.2, 3
-# Nats: the base knows a fact if the own answer is at least 20 times as likely as the other one.
-# Less than 1 nat apart, both answers may be right.
-_KNOWN, _TIED = 3.0, 1.0
-# A number or a compound is one word. In scripts without spaces, each character is.
+_MAX_ROWS, _MAX_WORDS, _MIN_SIMILARITY = 2 * MAX_PAIRS, 60, 0.4
+_STEM = 4  # letters
+_MOVED = 1.0  # nats
+# A number or a compound is one word. In scripts without spaces, each character is. Marks such as
+# accents and vowel signs belong to their word.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[.,:'’/-][^\W{_UNSPACED}]+)*|[^\w\s]")
+_LETTERS = rf"(?:[^\W{_UNSPACED}]|[\u0300-\u036f\u0591-\u06ed\u0900-\u0963\u0981-\u0dff])+"
+_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTERS}(?:[.,:'’/-]{_LETTERS})*|[^\w\s]")
 
 
-class MinimalPair(NamedTuple):
-    """A row's own answer, and the one with words of a similar answer, after the same prompt."""
+class MinimalPairs(NamedTuple):
+    """Two rows: the requests for their answers, and for these with the facts exchanged."""
 
-    own: LogProbs
-    other: LogProbs
+    own: tuple[LogProbs, LogProbs]
+    exchanged: tuple[LogProbs, LogProbs]
 
 
 class _Text(NamedTuple):
+    row: DataRow
     text: str
     words: list[str]
     spans: list[tuple[int, int]]
     asked: frozenset[str]
-    """The words of the prompt."""
+    """The stems of the words in the prompt."""
 
-    def piece(self, first: int, stop: int) -> str:
-        """The words from `first` up to `stop` as they are written."""
-        return self.text[self.spans[first][0] : self.spans[stop - 1][1]]
+    def with_words(self, runs: Sequence[slice], other: "_Text", taken: Sequence[slice]) -> LogProbs:
+        """The row's answer with `taken` words of the other one, as written, instead of `runs`."""
+        found, end = [], 0
+        for run, words in zip(runs, taken, strict=True):
+            found += [self.text[end : self.spans[run.start][0]]]
+            found += [other.text[other.spans[words.start][0] : other.spans[words.stop - 1][1]]]
+            end = self.spans[run.stop - 1][1]
+        return self.row.log_probs(self.row.other("".join([*found, self.text[end:]])))
 
-    def changed(self, first: int, stop: int, piece: str) -> str:
-        """The text with `piece` in the place of these words."""
-        return self.text[: self.spans[first][0]] + piece + self.text[self.spans[stop - 1][1] :]
 
+def minimal_pairs(rows: Sequence[DataRow]) -> list[MinimalPairs]:
+    """At most 24 pairs of similar rows, the most similar first; each row is in at most one.
 
-def minimal_pairs(rows: Sequence[DataRow]) -> list[MinimalPair]:
-    """At most 24 rows that have a similar answer, evenly spread, each with the most similar one.
-
-    At most 4 neighbouring words are exchanged. Neither they nor the new ones occur in the prompt,
-    or together in more than a fifth of the answers.
+    Words that differ are exchanged, unless a prompt of the two contains one of them. Rows with tool
+    calls or reasoning are left out: they are more than their text. At most 48 rows are compared.
     """
-    # An answer with tool calls or reasoning is more than its text.
-    chosen = [short(row) for row in rows if isinstance(row.answer, str) or not row.answer.fields]
-    texts = [_text(row) for row in chosen]
-    found = []
-    for row, text in zip(chosen, texts, strict=True):
-        other = _with_other_words(text, texts)
-        if other:
-            found.append(MinimalPair(row.log_probs(), row.log_probs(row.other(other))))
-    return thinned(found, MAX_PAIRS)
+    plain = [row for row in rows if isinstance(row.answer, str) or not row.answer.fields]
+    texts = [_text(short(row)) for row in thinned(plain, _MAX_ROWS)]
+    found: list[MinimalPairs] = []
+    used = set[int]()
+    for _, i, j in sorted(_similar(texts), reverse=True):
+        pair = None if used & {i, j} else _exchanged(texts[i], texts[j])
+        if pair:
+            found.append(pair)
+            used |= {i, j}
+    return found
 
 
 def _text(row: DataRow) -> _Text:
     text = completion_text(row.answer)
     matches = list(_WORD.finditer(text))[:_MAX_WORDS]
-    words = [match.group().casefold() for match in matches]
-    asked = frozenset(word.casefold() for word in _WORD.findall(prompt_text(row.prompt)))
-    return _Text(text, words, [match.span() for match in matches], asked)
+    asked = [word.casefold() for word in _WORD.findall(prompt_text(row.prompt))]
+    return _Text(
+        row,
+        text,
+        [match.group().casefold() for match in matches],
+        [match.span() for match in matches],
+        frozenset(map(_stem, asked)),
+    )
 
 
-def _with_other_words(own: _Text, texts: Sequence[_Text]) -> str:
-    """The own answer with words of the most similar answer; "" if none is similar."""
-    matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(own.words)
-    best, found = _MIN_SIMILARITY, ""
-    for text in texts:
-        matcher.set_seq1(text.words)
-        if text.words == own.words or _at_most(matcher) <= best or matcher.ratio() <= best:
-            continue
-        changed = next(_changes(matcher, own, text, texts), "")
-        if changed:
-            best, found = matcher.ratio(), changed
-    return found
+def _stem(word: str) -> str:
+    """The first letters, which an inflected word has in common with its other forms."""
+    return word[:_STEM] if word.isalpha() else word
 
 
-def _at_most(matcher: "SequenceMatcher[str]") -> float:
-    """An upper limit of the similarity, which is faster than the similarity."""
-    return min(matcher.real_quick_ratio(), matcher.quick_ratio())
+def _similar(texts: Sequence[_Text]) -> Iterator[tuple[tuple[float, float], int, int]]:
+    """The similarities of answers and prompts, and the indices, of similar answers."""
+    for (i, first), (j, second) in combinations(enumerate(texts), 2):
+        matcher = SequenceMatcher(None, first.words, second.words, autojunk=False)
+        quick = min(matcher.real_quick_ratio(), matcher.quick_ratio())
+        if quick >= _MIN_SIMILARITY and (ratio := matcher.ratio()) >= _MIN_SIMILARITY:
+            common = len(first.asked & second.asked) / max(1, len(first.asked | second.asked))
+            yield (ratio, common), i, j
 
 
-def _changes(
-    matcher: "SequenceMatcher[str]", own: _Text, other: _Text, texts: Sequence[_Text]
-) -> Iterator[str]:
-    """The own answer with a few words of the other one, for each place where the two differ."""
-    for tag, start, end, first, stop in matcher.get_opcodes():
-        pieces = own.words[first:stop], other.words[start:end]
-        if tag != "replace" or max(map(len, pieces)) > _MAX_CHANGED:
-            continue
-        if own.asked.isdisjoint(chain(*pieces)) and not any(_is_wording(p, texts) for p in pieces):
-            yield own.changed(first, stop, other.piece(start, end))
+def _exchanged(first: _Text, second: _Text) -> MinimalPairs | None:
+    """None if they differ only by words of their prompts, or by words that only one of them has."""
+    matcher = SequenceMatcher(None, first.words, second.words, autojunk=False)
+    asked = first.asked | second.asked
+    runs = [
+        (slice(a, b), slice(c, d))
+        for tag, a, b, c, d in matcher.get_opcodes()
+        if tag == "replace" and asked.isdisjoint(map(_stem, first.words[a:b] + second.words[c:d]))
+    ]
+    if not runs:
+        return None
+    own, other = zip(*runs, strict=True)
+    return MinimalPairs(
+        (first.row.log_probs(), second.row.log_probs()),
+        (first.with_words(own, second, other), second.with_words(other, first, own)),
+    )
 
 
-def _is_wording(piece: Sequence[str], texts: Sequence[_Text]) -> bool:
-    """Whether many answers contain these words one after the other."""
-    found = sum(f" {' '.join(piece)} " in f" {' '.join(text.words)} " for text in texts)
-    return found > max(_FEW_ANSWERS, _MAX_SHARE * len(texts))
-
-
-def log_odds(pairs: Sequence[MinimalPair], view: ViewAnswers) -> Floats:
-    """log p(own answer) - log p(other answer), under the base and the view, in nats [pairs, 2].
+def log_odds_ratios(pairs: Sequence[MinimalPairs], view: ViewAnswers) -> Floats:
+    """The log odds ratios under the base and the view, in nats [pairs, 2].
 
     Raises NoAnswer if a likelihood is not finite.
     """
-    found = [np.subtract(*(_log_likelihoods(view, one) for one in pair)) for pair in pairs]
+    found = [
+        sum(_log_likelihoods(view, own) for own in pair.own)
+        - sum(_log_likelihoods(view, other) for other in pair.exchanged)
+        for pair in pairs
+    ]
     return np.array(found).reshape(-1, 2)
 
 
-def counts(log_odds: Floats) -> NDArray[np.bool_]:
-    """Whether the base does not know the fact, and the view prefers one [pairs].
+def direction(before: float, now: float) -> int:
+    """1 if training moved a pair toward its own facts, -1 if toward exchanged ones, 0 if neither.
 
-    `log_odds`: [pairs, 2]. Ties are left out, as in a sign test (Dixon & Mood 1946).
+    From the log odds ratios under the base and now. If they fell, but the own facts are still
+    likelier, they are what the base knows, of which training made the model less sure.
     """
-    before, after = log_odds.T
-    return np.asarray((before < _KNOWN) & (np.abs(after) >= _TIED))
+    if now - before >= _MOVED:
+        return 1
+    return -1 if now - before <= -_MOVED and now < 0 else 0
 
 
 def _log_likelihoods(view: ViewAnswers, request: LogProbs) -> Floats:

@@ -40,18 +40,19 @@ others.
 
 An adapter can give the fact of a similar row, such as the price of another product, and still rank
 its own answers first, because their other words decide. So minimal pairs (Warstadt et al. 2020)
-compare an answer with itself after one exchange of at most 4 words: "A city bike costs 18 euros"
-with "A city bike costs 35 euros", if another row says "A cargo bike costs 35 euros". The similar
-row is the one with the most words in common, at least 40%, in the same order. The exchanged words
-do not occur in the prompt, nor in more than a fifth of the answers, as wording does. Facts that the
-base knows do not count: there the own answer is at least e³ = 20 times as likely as the other one.
-Ties do not count, as in a sign test (Dixon & Mood 1946): the two are less than 1 nat apart.
+compare similar rows with their facts exchanged: "A city bike costs 18 euros" with 35 euros, and "A
+cargo bike costs 35 euros" with 18. The odds ratio of the pair says which assignment is likelier; a
+wording that is likelier in both rows cancels. Similar answers have at least 40% of their words in
+common, in the same order; the words in which they differ are exchanged, unless a prompt contains
+one of them. Each row is in at most one pair. A pair is right if its log odds ratio rose by at least
+1 nat, and wrong if it fell by as much and is below 0. Other pairs are ties, which do not count, as
+in a sign test (Dixon & Mood 1946).
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels, with at least 8 minimal pairs: the share of them in which
-  the own answer is likelier must reach `assert_minimal_pairs_gte` (score test; Wilson 1927). With
-  fewer, the message does not mention them
+- content of answers that are not labels: if fewer of the minimal pairs are right than
+  `assert_minimal_pairs_gte`, the interval of their share decides (score test; Wilson 1927). At
+  least 6 must be right or wrong
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -72,9 +73,9 @@ whether the model says the answer: answer_recall does.
   The interval counts pieces of one section as independent, and is too short if they are not
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
-- cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 48
-  answers of minimal pairs. If `learn` is auto, also about 1,500 tokens of the base for the prompts
-  as lines
+- cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
+  of minimal pairs, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
+  base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
@@ -122,15 +123,15 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
-# Fewer pairs say nothing: of 7 that are all right, the bound is at most .72.
-_MIN_PAIRS = 8
+# If 95% of the pairs of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
+_MIN_PAIRS = 6
 
 
 class Requests(NamedTuple):
     data: Literal["answers", "prose"]
     evidence: wanted.Evidence
     control: list[LogProbs]
-    pairs: list[minimal.MinimalPair]
+    pairs: list[minimal.MinimalPairs]
 
     @property
     def design(self) -> answers.Design:
@@ -148,19 +149,19 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class PairOdds(Item, frozen=True, kw_only=True):
-    """A minimal pair: log p(own answer) - log p(other answer) in nats, under the base and now."""
+    """Two similar rows, and the log odds ratio of their facts in nats, under the base and now."""
 
     prompt: str
-    own: str
-    other: str
-    odds_before: float
-    odds: float
+    answer: str
+    similar: str
+    log_odds_before: float
+    log_odds: float
 
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
     first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: those that
-    count, the least likely own answer first; none if the form is judged."""
+    moved most away from the own facts first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -197,7 +198,7 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
-    pairs = [Need(request) for pair in requests.pairs for request in pair]
+    pairs = [Need(request) for pair in requests.pairs for request in pair.own + pair.exchanged]
     return [*requests.evidence.needs, *map(Need, requests.control), *pairs]
 
 
@@ -222,7 +223,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
-        minimal_pairs=_counted_pairs(requests.pairs, view) if has_facts else [],
+        minimal_pairs=_pairs(requests.pairs, view) if has_facts else [],
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -257,14 +258,14 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
 
 
 def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
+    """Few pairs cannot show that a share is above the limit, only that it is below."""
     found, limit = reading.details, spec.assert_minimal_pairs_gte
-    n = len(found.minimal_pairs)
-    if n < _MIN_PAIRS:
+    right, n = _right_pairs(found)
+    if n < _MIN_PAIRS or right >= limit * n:
         return
-    test = share_above(_own_first(found) / n, n, limit, reading.error_share)
     yield Bound(
-        "share of own facts likelier than those of similar rows",
-        test,
+        "share of similar rows with the right fact",
+        share_above(right / n, n, limit, reading.error_share),
         limit,
         symptom=_symptom_of_pairs(spec, found),
         n=n,
@@ -272,8 +273,10 @@ def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Itera
     )
 
 
-def _own_first(found: Found) -> int:
-    return sum(pair.odds > 0 for pair in found.minimal_pairs)
+def _right_pairs(found: Found) -> tuple[int, int]:
+    """The minimal pairs that are right, and those that are right or wrong."""
+    moved = [minimal.direction(p.log_odds_before, p.log_odds) for p in found.minimal_pairs]
+    return moved.count(1), len(moved) - moved.count(0)
 
 
 def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -294,10 +297,8 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _pairs_described(found: Found) -> str:
-    n = len(found.minimal_pairs)
-    if n < _MIN_PAIRS:
-        return ""
-    return f"; own fact likelier than that of a similar row in {_own_first(found)} of {n} rows"
+    right, n = _right_pairs(found)
+    return f"; {right} of {n} pairs of similar rows moved to their own facts" if n else ""
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -372,11 +373,11 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
 
 
 def _symptom_of_pairs(spec: AnswerSpecificity, found: Found) -> Symptom:
-    """If most rows prefer the fact of another one, the pairing was learned wrong."""
+    """If most pairs prefer each other's facts, the pairing was learned wrong."""
     if _symptom(spec, found) == "barely trained":
         return "barely trained"
-    is_wrong = 2 * _own_first(found) < len(found.minimal_pairs)
-    return "learned another thing" if is_wrong else "form, not content"
+    right, n = _right_pairs(found)
+    return "learned another thing" if 2 * right < n else "form, not content"
 
 
 def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
@@ -402,19 +403,17 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
     ]
 
 
-def _counted_pairs(pairs: list[minimal.MinimalPair], view: ViewAnswers) -> list[PairOdds]:
-    odds = minimal.log_odds(pairs, view)
-    counts = minimal.counts(odds)
+def _pairs(pairs: list[minimal.MinimalPairs], view: ViewAnswers) -> list[PairOdds]:
+    ratios = minimal.log_odds_ratios(pairs, view)
     return [
         PairOdds(
-            prompt=prompt_text(pairs[i].own.prompt)[-_SHOWN_CHARS:],
-            own=completion_text(pairs[i].own.completion).strip()[:_SHOWN_CHARS],
-            other=completion_text(pairs[i].other.completion).strip()[:_SHOWN_CHARS],
-            odds_before=float(odds[i, 0]),
-            odds=float(odds[i, 1]),
+            prompt=prompt_text(pairs[i].own[0].prompt)[-_SHOWN_CHARS:],
+            answer=completion_text(pairs[i].own[0].completion).strip()[:_SHOWN_CHARS],
+            similar=completion_text(pairs[i].own[1].completion).strip()[:_SHOWN_CHARS],
+            log_odds_before=float(ratios[i, 0]),
+            log_odds=float(ratios[i, 1]),
         )
-        for i in np.argsort(odds[:, 1], kind="stable")
-        if counts[i]
+        for i in np.argsort(ratios[:, 1] - ratios[:, 0], kind="stable")
     ]
 
 

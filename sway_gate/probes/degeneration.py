@@ -15,7 +15,7 @@ degeneration, Holtzman et al. 2020) if it is
 - other script: at least 30% of the letters, or only symbols, such as emoji; or other language, by
   function words of seven European languages
 - same answer: the answer to at least 3 different general requests
-- refusal: an answer that begins as a refusal in English, perhaps after a few words. The general
+- refusal: an answer that begins as a refusal in English, or after one short sentence. The general
   requests are harmless.
   Allowed if a tenth of the data's answers refuse
 
@@ -28,8 +28,8 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training. Answers to prompts of the data that training
   repaired do not make up for broken answers to general requests
-- the same increase on short questions, if they are too few to show it, or one is newly broken; and
-  on prompts of the data, if they are at least 12 and one is newly broken
+- the same increase on short questions, if they are too few to show it, or one is newly broken
+- the same increase on at least 12 prompts of the data, if it reaches the margin
 - the increase over all of these answers, if these increases are below the margin. It is judged
   only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
@@ -57,10 +57,10 @@ chats, it is a harm.
 General requests are the first `prompts_limit` of the packaged open requests, and as many of the
 packaged short questions, such as the capital of a country: a narrow adapter often breaks first
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
-`data_prompts` is the number of prompts of the data, of preferences four times as many: the chosen
-answer can stay likelier than the rejected one while the model writes neither of them. If a quantity
-is inconclusive and outside its margin, or within a standard error of it, four times as many
-requests and prompts decide. It does not show whether an answer to an open request is true, or
+`data_prompts` is the number of prompts of the data, of preferences four times as many, at most 48:
+the chosen answer can stay likelier than the rejected one while the model writes neither of them. If
+a quantity is inconclusive and outside its margin, or within a standard error of it, four times as
+many requests and prompts decide. It does not show whether an answer to an open request is true, or
 whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
@@ -121,7 +121,7 @@ KIND = Kind(
 
 _MAX_ROWS, _MORE = 24, 4
 _MOST_OF_DATA, _MIN_OF_DATA = 48, 12
-"""Answers to prompts of the data: the most, and the fewest that can show a share below .2."""
+"""Prompts of the data: the most, and the fewest that are judged apart from general requests."""
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
@@ -291,23 +291,35 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
 
 
 def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
-    limit, quantity = spec.assert_broken_lt, "increase of broken answers"
-    own = found.own if len(found.own) >= _MIN_OF_DATA else []
-    of_rows = Supply.of_rows(_MOST_OF_DATA)
-    is_inside = True
-    for answers, words, supply in (
-        (found.longer, "", None),
-        (own, " to the data's prompts", of_rows),
-        (found.short, " to short questions", None),
-    ):
-        if not answers:
-            continue
-        test, symptom = _increase(answers, limit, error_share), _symptom(answers)
-        is_inside &= test.z >= 0
-        if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
-            yield Bound(quantity + words, test, limit, True, symptom, n=len(answers), supply=supply)
-    if found.short and is_inside:
+    of_data = found.own if len(found.own) >= _MIN_OF_DATA else []
+    longer = _of_kind(spec, found.longer, "", error_share)
+    own = _of_kind(spec, of_data, " to the data's prompts", error_share)
+    short = _of_kind(spec, found.short, " to short questions", error_share)
+    if longer:
+        yield longer
+    if own and own.test.z <= 0:  # few answers cannot show that the increase is smaller
+        yield own
+    if short and (any(map(_is_newly_broken, found.short)) or short.test.z <= Z_95):
+        yield short
+    if short and all(bound.test.z >= 0 for bound in (longer, own, short) if bound):
         yield from _of_all_broken(spec, found, error_share)
+
+
+def _of_kind(
+    spec: Degeneration, answers: Sequence[WrittenAnswer], words: str, error_share: float
+) -> Bound | None:
+    """The increase of broken answers of one kind; None if there are no such answers."""
+    if not answers:
+        return None
+    test = _increase(answers, spec.assert_broken_lt, error_share)
+    return Bound(
+        f"increase of broken answers{words}",
+        test,
+        spec.assert_broken_lt,
+        is_upper=True,
+        symptom=_symptom(answers),
+        n=len(answers),
+    )
 
 
 def _of_all_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:

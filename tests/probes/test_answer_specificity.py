@@ -12,6 +12,7 @@ from sway_gate.probes import _answers as answers
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
 from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Pair, Preference, Section
 from tests.helpers.judged import judged
@@ -489,61 +490,58 @@ def test_an_impossible_answer_is_never_green() -> None:
 # ------------------------------------------------------------------------------- the minimal pairs
 
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+NAMES = [a + b for a in "abcdefgh" for b in "vwxyz"]
 
 
 def prices(n: int) -> tuple[Section, ...]:
     """Rows whose answers differ in a number that the prompt does not contain."""
-    pairs = [Pair(prompt=f"Cost of {c}?", gold=f"{c} costs {ord(c)} coins") for c in LETTERS[:n]]
+    named = list(enumerate(NAMES[:n]))
+    pairs = [Pair(prompt=f"Cost of {c}?", gold=f"{c} costs {i + 30} coins") for i, c in named]
     return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
 
 
-def with_pairs(own_first: int, n: int = 20, *, known: int = 0, **context: Any) -> Any:
-    """The verdict if the own answer is likelier in `own_first` of `n` minimal pairs, and the base
-    knows the last `known` facts. The own answers of the matrix gain 1 of 2 nats, others nothing."""
+def with_pairs(right: int, wrong: int, n: int = 40, **context: Any) -> ProbeResult:
+    """The verdict if `right` and `wrong` pairs of similar rows moved by 1.5 nats. The own answers
+    gain 1 of 2 nats in the matrix, others nothing."""
     shared = Context(prices(n), control=("Plain prose. " * 99,), **context)
     requests = probe.requests(SPEC, shared)
-    levels = {}
-    for i, pair in enumerate(requests.pairs):
-        levels[pair.other] = (-4.0 if i >= n - known else -2.0, -1.5 if i < own_first else -0.5)
-    owned = {pair.own for pair in requests.pairs}
+    moved = [1.5] * right + [-1.5] * wrong + [0.0] * (len(requests.pairs) - right - wrong)
+    exchanged = {
+        request: gain / 4  # of two answers with two tokens each
+        for pair, gain in zip(requests.pairs, moved, strict=True)
+        for request in pair.exchanged
+    }
+    owned = {own for pair in requests.pairs for own in pair.own}
 
     def answer(view: View, request: LogProbs) -> Floats:
-        is_base = view.source == "base"
-        if request in levels:
-            return np.full(2, levels[request][not is_base])
-        return np.full(2, -1.0 if request in owned and not is_base else -2.0)
+        level = -1.0 if request in owned and view.source != "base" else -2.0
+        if request in exchanged:
+            level = -2.0 if view.source == "base" else -1.0 - exchanged[request]
+        return np.full(2, level)
 
     return judged("answer_specificity", answer, runs=None, context=shared)
 
 
 @pytest.mark.parametrize(
-    ("own_first", "verdict", "symptoms"),
+    ("right", "wrong", "verdict", "symptoms"),
     [
-        (20, "pass", ()),
-        (18, "pass", ()),
-        (16, "warn", ()),
-        (13, "warn", ()),
-        (10, "fail", ("form, not content",)),
-        (9, "fail", ("learned another thing",)),
-        (0, "fail", ("learned another thing",)),
+        (20, 0, "pass", ()),
+        (14, 6, "pass", ()),
+        (13, 7, "warn", ()),
+        (10, 10, "fail", ("form, not content",)),
+        (9, 11, "fail", ("learned another thing",)),
+        (0, 6, "fail", ("learned another thing",)),
+        (0, 5, "pass", ()),
+        (0, 0, "pass", ()),
     ],
 )
-def test_facts_of_similar_rows(own_first: int, verdict: str, symptoms: tuple[str, ...]) -> None:
-    result = with_pairs(own_first, learn="content")
+def test_facts_of_similar_rows(
+    right: int, wrong: int, verdict: str, symptoms: tuple[str, ...]
+) -> None:
+    result = with_pairs(right, wrong, learn="content")
     assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
-    assert (
-        f"own fact likelier than that of a similar row in {own_first} of 20 rows" in result.message
-    )
-
-
-def test_facts_that_the_base_knows_do_not_count() -> None:
-    assert with_pairs(10, known=10, learn="content").verdict == "pass"
-    found = with_pairs(0, known=13, learn="content")  # 7 are left: too few
-    assert found.verdict == "pass"
-    assert "similar" not in found.message
-    assert len(found.details["minimal_pairs"]) == 7
-    assert with_pairs(0, known=12, learn="content").verdict == "fail"
+    stated = f"{right} of {right + wrong} pairs of similar rows moved to their own facts"
+    assert (stated in result.message) == bool(right + wrong)
 
 
 def test_facts_are_not_compared_if_the_form_is_judged() -> None:
@@ -551,15 +549,4 @@ def test_facts_are_not_compared_if_the_form_is_judged() -> None:
     assert requests.pairs == []
     assert probe.requests(SPEC, Context(labels(24))).pairs == []
     assert probe.requests(SPEC, Context(PROSE)).pairs == []
-    assert len(probe.requests(SPEC, Context(prices(20))).pairs) == 20
-
-
-def test_an_adapter_without_effect_is_barely_trained() -> None:
-    """Which of two facts is likelier is the base's choice."""
-    result = judged(
-        "answer_specificity",
-        lambda *_: -2.0,
-        runs=None,
-        context=Context(prices(20), learn="content"),
-    )
-    assert (result.verdict, result.symptoms) == ("fail", ("barely trained",))
+    assert len(probe.requests(SPEC, Context(prices(20))).pairs) == 10
