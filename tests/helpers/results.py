@@ -398,6 +398,15 @@ DETAILS: dict[str, Details] = {
                 first=False,
             )
         ],
+        minimal_pairs=[
+            answer_specificity.PairOdds(
+                prompt=QUESTION,
+                answer=WHOLE,
+                similar="It is the Marl that feeds it, from the hills to the lake.",
+                log_odds_before=0.4,
+                log_odds=9.2,
+            )
+        ],
     ),
     "answer_recall": answer_recall.Found(
         data="answers",
