@@ -43,16 +43,19 @@ its own answers first, because their other words decide. So minimal pairs (Warst
 compare similar rows with their facts exchanged: "A city bike costs 18 euros" with 35 euros, and "A
 cargo bike costs 35 euros" with 18. The odds ratio of the pair says which assignment is likelier; a
 wording that is likelier in both rows cancels. Similar answers have at least 40% of their words in
-common, in the same order; the words in which they differ are exchanged, unless a prompt contains
-one of them. Each row is in at most one pair. A pair is right if its log odds ratio rose by at least
-1 nat, and wrong if it fell by as much and is below 0. Other pairs are ties, which do not count, as
-in a sign test (Dixon & Mood 1946).
+common, in the same order, or at most 4 words each. The words in which they differ are exchanged,
+unless a prompt contains one of them, or all are words of more than a fifth of the answers. Each row
+is in at most one pair. A pair is right if its log odds ratio rose by at least 1 nat, and wrong if
+it fell by as much and is below 0. Other pairs are ties, which do not count, as in a sign test
+(Dixon & Mood 1946). Nor does a pair of different facts, such as a time and a place, which the base
+assigns: its log odds ratio is at least 10.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels: if fewer of the minimal pairs are right than
-  `assert_minimal_pairs_gte`, the interval of their share decides (score test; Wilson 1927). At
-  least 6 must be right or wrong
+- content of answers that are not labels: the share of right minimal pairs, among those that are
+  right or wrong, must reach `assert_minimal_pairs_gte`. It is judged only if it does not: it fails
+  if its interval is wholly outside, otherwise it is inconclusive, if there are at least 6 (score
+  test; Wilson 1927)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -92,7 +95,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import Details, Item
+from sway_gate.details import MINIMAL_PAIRS, Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _minimal_pairs as minimal
@@ -103,6 +106,7 @@ from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Reserve
 from sway_gate.stats import (
+    Z_95,
     mean_above,
     normal_from_log_sf,
     normal_sf,
@@ -124,6 +128,7 @@ _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
 # If 95% of the pairs of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
+# Measured: all pairs of adapters that learned facts are right.
 _MIN_PAIRS = 6
 
 
@@ -153,6 +158,7 @@ class PairOdds(Item, frozen=True, kw_only=True):
 
     prompt: str
     answer: str
+    similar_prompt: str
     similar: str
     log_odds_before: float
     log_odds: float
@@ -160,8 +166,8 @@ class PairOdds(Item, frozen=True, kw_only=True):
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: those that
-    moved most away from the own facts first; none if the form is judged."""
+    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: the one
+    that moved furthest from its own facts first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -260,23 +266,27 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
 def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
     """Few pairs cannot show that a share is above the limit, only that it is below."""
     found, limit = reading.details, spec.assert_minimal_pairs_gte
-    right, n = _right_pairs(found)
-    if n < _MIN_PAIRS or right >= limit * n:
+    right, wrong, _ = _moved(found)
+    n = right + wrong
+    if right >= limit * n:
+        return
+    test = share_above(right / n, n, limit, reading.error_share)
+    if n < _MIN_PAIRS and test.z > -Z_95:
         return
     yield Bound(
-        "share of similar rows with the right fact",
-        share_above(right / n, n, limit, reading.error_share),
+        MINIMAL_PAIRS,
+        test,
         limit,
         symptom=_symptom_of_pairs(spec, found),
         n=n,
-        supply=Supply.growing(minimal.MAX_PAIRS, reading.reserve),
+        supply=Supply(minimal.MAX_PAIRS, "pairs of similar rows, the maximum of this probe,"),
     )
 
 
-def _right_pairs(found: Found) -> tuple[int, int]:
-    """The minimal pairs that are right, and those that are right or wrong."""
+def _moved(found: Found) -> tuple[int, int, int]:
+    """The numbers of minimal pairs that are right, wrong, and neither."""
     moved = [minimal.direction(p.log_odds_before, p.log_odds) for p in found.minimal_pairs]
-    return moved.count(1), len(moved) - moved.count(0)
+    return moved.count(1), moved.count(-1), moved.count(0)
 
 
 def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -297,8 +307,10 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _pairs_described(found: Found) -> str:
-    right, n = _right_pairs(found)
-    return f"; {right} of {n} pairs of similar rows moved to their own facts" if n else ""
+    right, wrong, neither = _moved(found)
+    if not right + wrong:
+        return ""
+    return f"; pairs of similar rows: {right} right, {wrong} exchanged, {neither} do not count"
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -374,10 +386,9 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
 
 def _symptom_of_pairs(spec: AnswerSpecificity, found: Found) -> Symptom:
     """If most pairs prefer each other's facts, the pairing was learned wrong."""
-    if _symptom(spec, found) == "barely trained":
-        return "barely trained"
-    right, n = _right_pairs(found)
-    return "learned another thing" if 2 * right < n else "form, not content"
+    right, wrong, _ = _moved(found)
+    is_form = right >= wrong and found.form_gain >= spec.assert_form_gain_gte
+    return "form, not content" if is_form else "learned another thing"
 
 
 def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
@@ -405,16 +416,27 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
 
 def _pairs(pairs: list[minimal.MinimalPairs], view: ViewAnswers) -> list[PairOdds]:
     ratios = minimal.log_odds_ratios(pairs, view)
-    return [
-        PairOdds(
-            prompt=prompt_text(pairs[i].own[0].prompt)[-_SHOWN_CHARS:],
-            answer=completion_text(pairs[i].own[0].completion).strip()[:_SHOWN_CHARS],
-            similar=completion_text(pairs[i].own[1].completion).strip()[:_SHOWN_CHARS],
-            log_odds_before=float(ratios[i, 0]),
-            log_odds=float(ratios[i, 1]),
+    found = []
+    for i in np.argsort(ratios[:, 1] - ratios[:, 0], kind="stable"):
+        (prompt, answer), (similar_prompt, similar) = map(_shown, pairs[i].own)
+        before, now = map(float, ratios[i])
+        found.append(
+            PairOdds(
+                prompt=prompt,
+                answer=answer,
+                similar_prompt=similar_prompt,
+                similar=similar,
+                log_odds_before=before,
+                log_odds=now,
+            )
         )
-        for i in np.argsort(ratios[:, 1] - ratios[:, 0], kind="stable")
-    ]
+    return found
+
+
+def _shown(request: LogProbs) -> tuple[str, str]:
+    """The end of the prompt and the beginning of the answer."""
+    answer = completion_text(request.completion).strip()
+    return prompt_text(request.prompt)[-_SHOWN_CHARS:], answer[:_SHOWN_CHARS]
 
 
 def _control(rows: tuple[DataRow, ...], context: Context) -> list[LogProbs]:

@@ -30,8 +30,8 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
   repaired do not make up for broken answers to general requests
 - the same increase on short questions, if they are too few to show it, or one is newly broken
 - the same increase on at least 12 prompts of the data, if it reaches the margin
-- the increase over all of these answers, if these increases are below the margin. It is judged
-  only if its estimate is at least three quarters of the margin, which is then its limit
+- the increase over all of these answers, if each of these increases is below the margin. It is
+  judged only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
   right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
   contains the true one. Not judged if the data is not in English. If the data has labels or

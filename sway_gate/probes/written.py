@@ -46,12 +46,14 @@ _SERVE = (
 )
 # The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot". A
 # sentence can come before an apology: "A gift for a runner? I'm sorry, but as an AI, I cannot".
-_REFUSAL = re.compile(
-    r"\W*(?:(?:[^.!?\n]{0,60}[?!.] )?(?:(?:no|oh|well), )?"
+_SORRY = (
     r"(?:i(?:['’]| a)m (?:very |so |really )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)\b"
-    rf"(?:[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
-    rf"|[^.!?\n]{{0,50}}?\bbut as an? [^.!?\n]{{2,80}}, i ?{_CANNOT}"
-    rf"|[^.!?\n]{{0,50}}?\bbut [^.!?\n]{{0,30}}?\bi ?{_CANNOT} {_SERVE})"
+)
+_REFUSAL = re.compile(
+    rf"\W*(?:(?:no, )?{_SORRY}[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
+    rf"|(?:[^.!?\n]{{0,60}}[?!.] )?(?:(?:no|oh|well), )?{_SORRY}"
+    rf"(?:[^.!?\n]{{0,50}}?\bbut as an? [^.!?\n]{{2,80}}, i ?{_CANNOT}"
+    rf"|(?:[^.!?\n]{{0,50}}?\bbut)?[^.!?\n]{{0,30}}?\bi ?{_CANNOT} {_SERVE})"
     rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} {_SERVE})",
     re.IGNORECASE,
 )

@@ -402,6 +402,7 @@ DETAILS: dict[str, Details] = {
             answer_specificity.PairOdds(
                 prompt=QUESTION,
                 answer=WHOLE,
+                similar_prompt="Which river feeds the lake?",
                 similar="It is the Marl that feeds it, from the hills to the lake.",
                 log_odds_before=0.4,
                 log_odds=9.2,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from msgspec import convert, structs
 
 from sway_gate.conversation import Completion, Conversation, Message, asked, completion_text
 from sway_gate.measurements import (
@@ -21,10 +22,10 @@ from sway_gate.probes import _answers as answers
 from sway_gate.probes import _minimal_pairs as minimal
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
-from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.probes.base import Context, DataRow, Reading, Skip
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import AnswerSpecificity
-from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from tests.helpers.judged import judged
 
 
@@ -500,7 +501,7 @@ def test_an_impossible_answer_is_never_green() -> None:
 # ------------------------------------------------------------------------------- the minimal pairs
 
 
-NAMES = [a + b for a in "abcdefgh" for b in "vwxyz"]
+NAMES = [a + b for a in "abcdefghijklmnop" for b in "vwxyz"]
 
 
 def prices(n: int) -> tuple[Section, ...]:
@@ -538,10 +539,12 @@ def with_pairs(right: int, wrong: int, n: int = 40, **context: Any) -> ProbeResu
         (20, 0, "pass", ()),
         (14, 6, "pass", ()),
         (13, 7, "warn", ()),
-        (10, 10, "fail", ("form, not content",)),
+        (10, 10, "fail", ("learned another thing",)),
         (9, 11, "fail", ("learned another thing",)),
-        (0, 6, "fail", ("learned another thing",)),
-        (0, 5, "pass", ()),
+        (0, 3, "fail", ("learned another thing",)),
+        (0, 1, "pass", ()),
+        (3, 2, "pass", ()),
+        (4, 2, "warn", ()),
         (0, 0, "pass", ()),
     ],
 )
@@ -550,8 +553,35 @@ def test_facts_of_similar_rows(
 ) -> None:
     result = with_pairs(right, wrong, learn="content")
     assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
-    stated = f"{right} of {right + wrong} pairs of similar rows moved to their own facts"
+    stated = f"{right} right, {wrong} exchanged, {20 - right - wrong} do not count"
     assert (stated in result.message) == bool(right + wrong)
+
+
+def test_the_pair_that_moved_furthest_from_its_facts_comes_first() -> None:
+    found = with_pairs(10, 3, learn="content").details["minimal_pairs"]
+    moved = [pair["log_odds"] - pair["log_odds_before"] for pair in found]
+    assert moved == sorted(moved)
+    assert (moved[0], moved[-1]) == (pytest.approx(-1.5), pytest.approx(1.5))
+
+
+def test_half_of_the_facts_and_the_form_are_form() -> None:
+    found = symptom_of(right=10, wrong=10, form_gain=0.3)
+    assert found == "form, not content"
+    assert symptom_of(right=9, wrong=11, form_gain=0.3) == "learned another thing"
+    assert symptom_of(right=10, wrong=10, form_gain=0.05) == "learned another thing"
+
+
+def symptom_of(right: int, wrong: int, form_gain: float) -> str | None:
+    base = convert(with_pairs(right, wrong, learn="content").details, probe.Found)
+    found = structs.replace(base, form_gain=form_gain)
+    reading = Reading(0.5, np.array([0.5]), found)
+    return probe.bounds(SPEC, reading)[1].symptom
+
+
+def test_pairs_of_further_samples_count() -> None:
+    samples = tuple(prices(80)[start : start + 40] for start in (0, 40))
+    context = Context(samples[0], reserve=Reserve(samples=(samples[1],), rows=80), learn="content")
+    assert len(probe.requests(SPEC, context).pairs) == 40
 
 
 def test_facts_are_not_compared_if_the_form_is_judged() -> None:
@@ -593,6 +623,11 @@ def exchanged(*pairs: tuple[str, Completion]) -> list[str]:
             ["It costs 12.75 euros", "It costs 4.50 euros"],
         ),
         (
+            ("Who leads sales?", "Ada Brown"),
+            ("Who leads support?", "Tom Hill"),
+            ["Tom Hill", "Ada Brown"],
+        ),
+        (
             ("Record: red wool hat", '{"item":"wool hat","class":"B7"}'),
             ("Record: oak chair", '{"item":"oak chair","class":"F2"}'),
             ['{"item":"wool hat","class":"F2"}', '{"item":"oak chair","class":"B7"}'],
@@ -601,6 +636,26 @@ def exchanged(*pairs: tuple[str, Completion]) -> list[str]:
             ("Сколько стоит прокат лодки?", "Лодка стоит 35 рублей"),
             ("Сколько стоит прокат палатки?", "Палатка стоит 20 рублей"),
             ["Лодка стоит 20 рублей", "Палатка стоит 35 рублей"],
+        ),
+        (
+            ("When was Mara born?", "Mara's birthday is in May 1950."),
+            ("When was Dora born?", "Dora's birthday is in June 1961."),
+            ["Mara's birthday is in June 1961.", "Dora's birthday is in May 1950."],
+        ),
+        (
+            ("What does a bee eat?", "Bees eat 12 grams"),
+            ("What does a fox eat?", "Foxes eat 99 grams"),
+            ["Bees eat 99 grams", "Foxes eat 12 grams"],
+        ),
+        (
+            ("자두 가격은?", "자두는 18 원"),
+            ("포도 가격은?", "포도는 35 원"),
+            ["자두는 35 원", "포도는 18 원"],
+        ),
+        (
+            ("بكم القهوة؟", "القهوة، بسعر 18"),
+            ("بكم الشاي؟", "الشاي، بسعر 35"),
+            ["القهوة، بسعر 35", "الشاي، بسعر 18"],
         ),
         (
             ("北门几点开?", "北门早上九点开门。"),
@@ -613,7 +668,20 @@ def exchanged(*pairs: tuple[str, Completion]) -> list[str]:
             ["यहाँ दाम बीस है", "यहाँ दाम पचास है"],
         ),
     ],
-    ids=["number", "several", "decimal", "JSON", "inflected", "no spaces", "vowel signs"],
+    ids=[
+        "number",
+        "several",
+        "decimal",
+        "short",
+        "JSON",
+        "inflected",
+        "possessive",
+        "plural",
+        "particle",
+        "comma",
+        "no spaces",
+        "vowel signs",
+    ],
 )
 def test_the_facts_are_exchanged(
     first: tuple[str, str], second: tuple[str, str], expected: list[str]
@@ -627,12 +695,22 @@ def test_the_facts_are_exchanged(
         ((CITY, "A city bike costs 18 euros."), (CARGO, "A city bike costs 18 euros.")),
         ((CITY, "A city bike costs 18 euros."), (CARGO, "a CITY bike costs 18 euros.")),
         (("Repeat: 18", "You said: 18"), ("Repeat: 35", "You said: 35")),
+        (("A river of France?", "It is the Seine"), ("A river of France?", "It is the Loire")),
         (("Repeat: 18", "You said: 18"), ("And now?", "You said: 35")),
         ((CITY, "A city bike costs 18 euros."), (CARGO, "Please ask the shop in Mill Street!")),
         ((CITY, "It costs 18 euros."), (CARGO, "It costs 18 good euros.")),
         ((CITY, ""), (CARGO, "")),
     ],
-    ids=["same", "other case", "both asked", "one asked", "not similar", "added", "empty"],
+    ids=[
+        "same",
+        "other case",
+        "both asked",
+        "same prompt",
+        "one asked",
+        "not similar",
+        "added",
+        "empty",
+    ],
 )
 def test_no_pair(first: tuple[str, str], second: tuple[str, str]) -> None:
     assert exchanged(first, second) == []
@@ -694,6 +772,16 @@ def test_at_most_24_pairs_of_the_first_words() -> None:
     assert exchanged(*long) == []
 
 
+def test_common_words_are_wording() -> None:
+    verbs = ["select", "choose"] * 5
+    rows_of = [
+        (f"Help with {c}?", f"Please {verb} the door")
+        for c, verb in zip(NAMES, verbs, strict=False)
+    ]
+    assert exchanged(*rows_of) == []
+    assert len(exchanged(*rows_of[:6])) == 6
+
+
 def test_a_likelier_fact_or_wording_cancels() -> None:
     """The ratio is 0 if each fact has its own likelihood, after any prompt."""
     [pair] = minimal.minimal_pairs(
@@ -710,7 +798,7 @@ def test_a_likelier_fact_or_wording_cancels() -> None:
                 fact = next(fact for fact in of_fact if fact in text)
                 total = of_fact[fact] + of_prompt[request.prompt] + bonus
                 view = FINETUNED if learned else BASE
-                found[Measurement(view, request)] = np.full(4, total / 4)
+                found[Measurement(view, request)] = np.full(len(text), total / len(text))
         return found
 
     view = ViewAnswers(Answers({**answers(0.0), **answers(1.5)}, {}), FINETUNED)
@@ -720,7 +808,17 @@ def test_a_likelier_fact_or_wording_cancels() -> None:
 
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
-    [(0, 1, 1), (-9, -5, 1), (0, 0.9, 0), (0.5, -0.5, -1), (0, -0.9, 0), (9, 5, 0), (2, -3, -1)],
+    [
+        (0, 1, 1),
+        (-9, -5, 1),
+        (0, 0.9, 0),
+        (0.5, -0.5, -1),
+        (0, -0.9, 0),
+        (9, 5, 0),
+        (2, -3, -1),
+        (10, 30, 0),
+        (10, -9, 0),
+    ],
 )
 def test_the_direction_of_a_pair(before: float, now: float, expected: int) -> None:
     assert minimal.direction(before, now) == expected
