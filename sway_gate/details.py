@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-MINIMAL_PAIRS: Final = "share of right minimal pairs"
+OWN_FACTS: Final = "share of similar rows with their own fact"
 """The rule on similar rows with their facts exchanged."""
 NAME_CHARS: Final = 50
 """Characters of the tag by which a message names a section."""

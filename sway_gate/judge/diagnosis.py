@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
-from sway_gate.details import MINIMAL_PAIRS, ContentGain, FormGain, TargetLosses, read
+from sway_gate.details import OWN_FACTS, ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
@@ -241,7 +241,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
 
 def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    return any(rule.name == MINIMAL_PAIRS and rule.verdict is Verdict.FAIL for rule in rules)
+    return any(rule.name == OWN_FACTS and rule.verdict is Verdict.FAIL for rule in rules)
 
 
 def _has_form(results: Sequence[ProbeResult]) -> bool:

@@ -39,23 +39,28 @@ surprise it (log-probability below -3) lose at most 72% as much after their own 
 others.
 
 An adapter can give the fact of a similar row, such as the price of another product, and still rank
-its own answers first, because their other words decide. So minimal pairs (Warstadt et al. 2020)
-compare similar rows with their facts exchanged: "A city bike costs 18 euros" with 35 euros, and "A
-cargo bike costs 35 euros" with 18. The odds ratio of the pair says which assignment is likelier; a
-wording that is likelier in both rows cancels. Similar answers have at least 40% of their words in
-common, in the same order, or at most 4 words each. The words in which they differ are exchanged,
-unless a prompt contains one of them, or all are words of more than a fifth of the answers. Each row
-is in at most one pair. A pair is right if its log odds ratio rose by at least 1 nat, and wrong if
-it fell by as much and is below 0. Other pairs are ties, which do not count, as in a sign test
-(Dixon & Mood 1946). Nor does a pair of different facts, such as a time and a place, which the base
-assigns: its log odds ratio is at least 10.
+its own answers first, because their other words decide. So similar rows are compared with their
+facts exchanged, as minimal pairs (Warstadt et al. 2020): "A city bike costs 18 euros" with "A city
+bike costs 35 euros", if a cargo bike costs as much.
+
+- facts: numbers of the same shape next to the same word, or the words in which similar answers
+  differ; similar ones have at least 40% of their words in common, in the same order, or at most 4
+  words each. Words of the prompts are not facts, nor are words of more than a fifth of the answers
+- up to 4 similar rows are a group: each row's answer is scored with each fact of the group, and the
+  effects of each row and of each fact are subtracted from the gains, here in nats
+- a row is right if its own fact gained most, by at least .5 nats, and wrong if another one did, by
+  as much, and is now the likeliest. Other rows are ties and do not count, as in a sign test (Dixon
+  & Mood 1946). Nor do rows whose fact the base already assigns, by 5 nats: such facts are of
+  different kinds, as a time and a place. A group of k rows counts as k - 1 independent ones
+
+The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels: the share of right minimal pairs, among those that are
-  right or wrong, must reach `assert_minimal_pairs_gte`. It is judged only if it does not: it fails
-  if its interval is wholly outside, otherwise it is inconclusive, if there are at least 6 (score
-  test; Wilson 1927)
+- content of answers that are not labels: the share of right rows, among those that are right or
+  wrong, must reach `assert_own_facts_gte`. It is judged only if it does not: it fails if its
+  interval is wholly outside, otherwise it is inconclusive, if at least 6 rows count (score test;
+  Wilson 1927)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -77,7 +82,7 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
-  of minimal pairs, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
+  of similar rows, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
   base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
@@ -89,16 +94,17 @@ In a suite:
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import MINIMAL_PAIRS, Details, Item
+from sway_gate.details import OWN_FACTS, Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
-from sway_gate.probes import _minimal_pairs as minimal
+from sway_gate.probes import _similar_rows as similar
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
@@ -127,16 +133,16 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
-# If 95% of the pairs of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
-# Measured: all pairs of adapters that learned facts are right.
-_MIN_PAIRS = 6
+# If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
+# Measured: all rows of adapters that learned facts are right.
+_MIN_FACTS = 6
 
 
 class Requests(NamedTuple):
     data: Literal["answers", "prose"]
     evidence: wanted.Evidence
     control: list[LogProbs]
-    pairs: list[minimal.MinimalPairs]
+    groups: list[similar.Group]
 
     @property
     def design(self) -> answers.Design:
@@ -153,21 +159,23 @@ class RowGain(Item, frozen=True, kw_only=True):
     first: bool
 
 
-class PairOdds(Item, frozen=True, kw_only=True):
-    """Two similar rows, and the log odds ratio of their facts in nats, under the base and now."""
+class SimilarRow(Item, frozen=True, kw_only=True):
+    """A row and the most similar ones. Margins of its fact over theirs in nats: under the base,
+    now, and of the gain. `weight`: see `_similar_rows.Margins`."""
 
     prompt: str
     answer: str
-    similar_prompt: str
-    similar: str
-    log_odds_before: float
-    log_odds: float
+    similar: list[str]
+    margin_before: float
+    margin: float
+    margin_of_gain: float
+    weight: float
 
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: the one
-    that moved furthest from its own facts first; none if the form is judged."""
+    first. Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one
+    that moved furthest from its own fact first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -180,7 +188,7 @@ class Found(Details, frozen=True, kw_only=True):
     first_before: int
     first: int
     rows: list[RowGain]
-    minimal_pairs: list[PairOdds]
+    similar_rows: list[SimilarRow]
 
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
@@ -191,8 +199,8 @@ def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     evidence = wanted.evidence(context, found, design)
     has_facts = found.kind == "answers" and not design.labels and context.learn != "form"
     samples = (found.rows, *further) if has_facts else ()
-    pairs = [pair for sample in samples for pair in minimal.minimal_pairs(sample)]
-    return Requests(found.kind, evidence, _control(first.rows, context), pairs)
+    groups = [group for sample in samples for group in similar.groups(sample)]
+    return Requests(found.kind, evidence, _control(first.rows, context), groups)
 
 
 def reserve(context: Context) -> Reserve:
@@ -204,8 +212,8 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
-    pairs = [Need(request) for pair in requests.pairs for request in pair.own + pair.exchanged]
-    return [*requests.evidence.needs, *map(Need, requests.control), *pairs]
+    cells = [cell for group in requests.groups for row in group.requests for cell in row]
+    return [*requests.evidence.needs, *map(Need, requests.control), *map(Need, cells)]
 
 
 def value(
@@ -229,7 +237,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
-        minimal_pairs=_pairs(requests.pairs, view) if has_facts else [],
+        similar_rows=_similar_rows(requests.groups, view) if has_facts else [],
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -252,7 +260,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
         gain = Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply)
-        return gain, *_of_minimal_pairs(spec, reading)
+        return gain, *_of_own_facts(spec, reading)
     form_limit, kept = spec.assert_form_gain_gte, _content_change_limit(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
@@ -263,30 +271,34 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     )
 
 
-def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
-    """Few pairs cannot show that a share is above the limit, only that it is below."""
-    found, limit = reading.details, spec.assert_minimal_pairs_gte
-    right, wrong, _ = _moved(found)
-    n = right + wrong
-    if right >= limit * n:
+def _of_own_facts(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
+    """Few rows cannot show that a share is above the limit, only that it is below."""
+    found, limit = reading.details, spec.assert_own_facts_gte
+    share, n = _own_facts(found)
+    if share >= limit:
         return
-    test = share_above(right / n, n, limit, reading.error_share)
-    if n < _MIN_PAIRS and test.z > -Z_95:
+    test = share_above(share, n, limit, reading.error_share)
+    if n < _MIN_FACTS and test.z > -Z_95:
         return
     yield Bound(
-        MINIMAL_PAIRS,
+        OWN_FACTS,
         test,
         limit,
-        symptom=_symptom_of_pairs(spec, found),
-        n=n,
-        supply=Supply(minimal.MAX_PAIRS, "pairs of similar rows, the maximum of this probe,"),
+        symptom=_symptom_of_facts(spec, found),
+        n=round(n),
+        supply=Supply(similar.MAX_ROWS, "similar rows, the maximum of this probe,"),
     )
 
 
-def _moved(found: Found) -> tuple[int, int, int]:
-    """The numbers of minimal pairs that are right, wrong, and neither."""
-    moved = [minimal.direction(p.log_odds_before, p.log_odds) for p in found.minimal_pairs]
-    return moved.count(1), moved.count(-1), moved.count(0)
+def _own_facts(found: Found) -> tuple[float, float]:
+    """The share of similar rows that gained their own fact, and the number of independent ones."""
+    moved = [(_direction(row), row.weight) for row in found.similar_rows]
+    right, wrong = (sum(weight for way, weight in moved if way == one) for one in (1, -1))
+    return (right / (right + wrong), right + wrong) if right + wrong else (1.0, 0.0)
+
+
+def _direction(row: SimilarRow) -> int:
+    return similar.direction(row.margin_before, row.margin, row.margin_of_gain)
 
 
 def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -301,16 +313,19 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
     if found.judged == "content":
         few = _too_few(spec, found)
-        first += f"; form gain {signed(found.form_gain, 3)}{few}{_pairs_described(found)}"
+        first += f"; form gain {signed(found.form_gain, 3)}{few}{_facts_described(found)}"
         return first + because if found.hint else first
     return first + because
 
 
-def _pairs_described(found: Found) -> str:
-    right, wrong, neither = _moved(found)
-    if not right + wrong:
+def _facts_described(found: Found) -> str:
+    moved = Counter(map(_direction, found.similar_rows))
+    if not moved[1] + moved[-1]:
         return ""
-    return f"; pairs of similar rows: {right} right, {wrong} exchanged, {neither} do not count"
+    return (
+        f"; of {len(found.similar_rows)} similar rows {moved[1]} gained their own fact, "
+        f"{moved[-1]} another one"
+    )
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -384,10 +399,10 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     return "learned another thing"
 
 
-def _symptom_of_pairs(spec: AnswerSpecificity, found: Found) -> Symptom:
-    """If most pairs prefer each other's facts, the pairing was learned wrong."""
-    right, wrong, _ = _moved(found)
-    is_form = right >= wrong and found.form_gain >= spec.assert_form_gain_gte
+def _symptom_of_facts(spec: AnswerSpecificity, found: Found) -> Symptom:
+    """If most rows gained other facts, the pairing was learned wrong."""
+    share, _ = _own_facts(found)
+    is_form = share >= 0.5 and found.form_gain >= spec.assert_form_gain_gte
     return "form, not content" if is_form else "learned another thing"
 
 
@@ -414,29 +429,26 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
     ]
 
 
-def _pairs(pairs: list[minimal.MinimalPairs], view: ViewAnswers) -> list[PairOdds]:
-    ratios = minimal.log_odds_ratios(pairs, view)
-    found = []
-    for i in np.argsort(ratios[:, 1] - ratios[:, 0], kind="stable"):
-        (prompt, answer), (similar_prompt, similar) = map(_shown, pairs[i].own)
-        before, now = map(float, ratios[i])
-        found.append(
-            PairOdds(
-                prompt=prompt,
-                answer=answer,
-                similar_prompt=similar_prompt,
-                similar=similar,
-                log_odds_before=before,
-                log_odds=now,
-            )
+def _similar_rows(groups: list[similar.Group], view: ViewAnswers) -> list[SimilarRow]:
+    found = similar.margins(groups, view)
+    members = [[row[i] for i, row in enumerate(group.requests)] for group in groups]
+    own = [(one, [o for o in rows if o is not one]) for rows in members for one in rows]
+    return [
+        SimilarRow(
+            prompt=prompt_text(own[i][0].prompt)[-_SHOWN_CHARS:],
+            answer=_shown(own[i][0]),
+            similar=[_shown(other) for other in own[i][1]],
+            margin_before=float(found.before[i]),
+            margin=float(found.now[i]),
+            margin_of_gain=float(found.gain[i]),
+            weight=float(found.weights[i]),
         )
-    return found
+        for i in np.argsort(found.gain, kind="stable")
+    ]
 
 
-def _shown(request: LogProbs) -> tuple[str, str]:
-    """The end of the prompt and the beginning of the answer."""
-    answer = completion_text(request.completion).strip()
-    return prompt_text(request.prompt)[-_SHOWN_CHARS:], answer[:_SHOWN_CHARS]
+def _shown(request: LogProbs) -> str:
+    return completion_text(request.completion).strip()[:_SHOWN_CHARS]
 
 
 def _control(rows: tuple[DataRow, ...], context: Context) -> list[LogProbs]:

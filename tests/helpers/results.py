@@ -398,14 +398,15 @@ DETAILS: dict[str, Details] = {
                 first=False,
             )
         ],
-        minimal_pairs=[
-            answer_specificity.PairOdds(
+        similar_rows=[
+            answer_specificity.SimilarRow(
                 prompt=QUESTION,
                 answer=WHOLE,
-                similar_prompt="Which river feeds the lake?",
-                similar="It is the Marl that feeds it, from the hills to the lake.",
-                log_odds_before=0.4,
-                log_odds=9.2,
+                similar=["It is the Marl that feeds it, from the hills to the lake."],
+                margin_before=0.2,
+                margin=4.6,
+                margin_of_gain=4.4,
+                weight=0.5,
             )
         ],
     ),
