@@ -380,7 +380,7 @@ class Degeneration(ProbeSpec, frozen=True, kw_only=True):
     max_new_tokens: NewTokens = 64
     assert_broken_lt: Fraction = 0.2
     assert_fragments_lt: Fraction = 0.3
-    assert_right_lost_lt: Fraction = 0.5
+    assert_right_lost_lt: Fraction = 0.4
 
 
 class Refusals(ProbeSpec, frozen=True, kw_only=True):

@@ -236,6 +236,7 @@ RIGHT = {
     # lost answers, of the base, data -> verdict
     "none": (0, 0, FACTS, "pass"),
     "a few": (3, 0, FACTS, "pass"),
+    "a quarter": (6, 0, FACTS, "warn"),
     "about at the margin": (10, 0, FACTS, "warn"),
     "most": (20, 0, FACTS, "fail"),
     "as many as the base does not know": (20, 20, FACTS, "pass"),

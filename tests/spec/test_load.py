@@ -224,7 +224,7 @@ DEFAULTS = {
         "max_new_tokens": 64,
         "assert_broken_lt": 0.2,
         "assert_fragments_lt": 0.3,
-        "assert_right_lost_lt": 0.5,
+        "assert_right_lost_lt": 0.4,
     },
     "refusals": {
         "items_limit": None,
