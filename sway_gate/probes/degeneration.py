@@ -33,7 +33,7 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over all of these answers, if each of these increases is below the margin. It is
   judged only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
-  right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
+  right answers, at `assert_right_lost_lt`, if the difference is at least two. An answer is right if it
   contains the true one. Measured: healthy adapters lost up to 25%, those that no longer answer
   such questions 45% and more. Not judged if the data is not in English. If the data has labels or
   JSON, questions that are answered so do not count, and at least half of them must be left
@@ -349,7 +349,7 @@ def _of_fragments(spec: Degeneration, found: Found, error_share: float) -> Itera
 def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
     """The answers lost, less those gained, are a share of the base's right answers."""
     margin, right = spec.assert_right_lost_lt, found.right_answers
-    if right is None or right.lost < 2 or 2 * right.questions < found.questions:
+    if right is None or right.base - right.finetuned < 2 or 2 * right.questions < found.questions:
         return
     n = right.questions
     gained, known = right.finetuned - right.base + right.lost, right.base / n

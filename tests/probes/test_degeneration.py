@@ -260,6 +260,15 @@ def test_right_answers_to_short_questions(
         assert result.symptoms == ("forgot",)
 
 
+def test_as_many_gained_as_lost_answers_are_not_judged() -> None:
+    def other(i: int) -> str:
+        return knowing(4)(i) if i - SHORT[0] >= 8 else HEALTHY.format(i)
+
+    result = run(other, base=knowing(12))
+    assert "answered right 12 → 12 of 24" in result.message
+    assert not any("lost" in rule.name for rule in result.rules)
+
+
 @pytest.mark.parametrize(
     ("data", "answer"), [(LABELS, "billing"), (CALLS, '{"name": "turn_on"}')], ids=["label", "JSON"]
 )
