@@ -33,8 +33,8 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over all of these answers, if each of these increases is below the margin. It is
   judged only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
-  right answers, at `assert_right_lost_lt`, if the difference is at least two. An answer is right if it
-  contains the true one. Measured: healthy adapters lost up to 25%, those that no longer answer
+  right answers, at `assert_right_lost_lt`, if the difference is at least two. An answer is right if
+  it contains the true one. Measured: healthy adapters lost up to 25%, those that no longer answer
   such questions 45% and more. Not judged if the data is not in English. If the data has labels or
   JSON, questions that are answered so do not count, and at least half of them must be left
 - the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
