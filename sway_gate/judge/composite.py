@@ -188,12 +188,12 @@ def doubtful(results: Sequence[ProbeResult], category: str) -> list[str]:
 
 
 def is_outside(result: ProbeResult) -> bool:
-    """Whether a probe is inconclusive with an estimate outside its limit.
+    """Whether a probe is inconclusive with an estimate outside its limit, or at it.
 
-    The criterion that decides has a negative z only if it is a distance to a limit.
+    The criterion that decides has a z up to 0 only if it is a distance to a limit.
     """
     z = result.decisive_z
-    return result.verdict is Verdict.WARN and z is not None and z < 0
+    return result.verdict is Verdict.WARN and z is not None and z <= 0
 
 
 def suggests_harm(result: ProbeResult) -> bool:

@@ -108,7 +108,7 @@ def test_the_dry_run_names_the_harms_with_more_items() -> None:
 
 SUGGESTED = {
     "outside, open": ("external_perplexity", Verdict.WARN, -0.5, True, True),
-    "at the limit": ("external_perplexity", Verdict.WARN, 0.0, False, True),
+    "at the limit": ("external_perplexity", Verdict.WARN, 0.0, True, True),
     "close": ("external_perplexity", Verdict.WARN, 0.99, False, True),
     "a standard error away": ("external_perplexity", Verdict.WARN, 1.0, False, False),
     "not tested": ("external_perplexity", Verdict.WARN, None, False, False),
