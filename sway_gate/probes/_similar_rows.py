@@ -106,15 +106,13 @@ def _members(likeness: Likeness) -> Iterator[list[int]]:
     """Disjoint groups of rows that are all similar to each other."""
     used: set[int] = set()
     for i, j in sorted(likeness, key=lambda pair: (-likeness[pair][0], pair)):
-        if used & {i, j} or len(used) + 2 > MAX_ROWS:
+        most = min(_GROUP, MAX_ROWS - len(used))
+        if most < 2 or used & {i, j}:
             continue
         group = [i, j]
-        others = sorted(
-            (k for k, first in likeness if first == i), key=lambda k: -likeness[k, i][0]
-        )
-        for k in others:
-            is_free = k not in used and k not in group
-            if is_free and len(group) < _GROUP and all((k, m) in likeness for m in group):
+        free = [k for first, k in likeness if first == i and k != j and k not in used]
+        for k in sorted(free, key=lambda k: -likeness[i, k][0]):
+            if len(group) < most and all((k, member) in likeness for member in group):
                 group.append(k)
         used.update(group)
         yield group
