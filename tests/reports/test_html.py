@@ -245,7 +245,8 @@ def table_of(kind, title):
     (article,) = [
         a for a in page.iter("article") if f"{kind} here" in a.find(".//h3").text_content()
     ]
-    (found,) = [d for d in article.iter("details") if title in d.find("summary").text_content()]
+    titles = {d.find("summary").text_content().strip(): d for d in article.iter("details")}
+    (found,) = [table for text, table in titles.items() if text.startswith(title)]
     return [[" ".join(c.text_content().split()) for c in row] for row in found.iter("tr")]
 
 
@@ -286,6 +287,11 @@ TABLES = {
         ("answer_specificity", "rows"),
         ["prompt", "answer", "gain in content", "gain in form", "own answer first, base"],
         [QUESTION, WHOLE, "-0.07", "0.2", "no"],
+    ),
+    "similar rows": (
+        ("answer_specificity", "similar rows"),
+        ["prompt", "answer", "similar answers", "margin of the own fact under the base, nats"],
+        [QUESTION, WHOLE, "It is the Marl that feeds it, from the hills to the lake.", "0.2"],
     ),
     "formats": (
         ("prompt_format", "formats"),
