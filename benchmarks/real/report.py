@@ -481,6 +481,37 @@ truth calls it healthy.
   two that pass are captain-linear-r16, which the gate leaves undecided, and numbered-tripled, which
   the gate fails by its response curve: the check compares scales with `--tier full` only.
 """
+NINTH = """
+## Ninth sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts in
+several forms and wordings? Does it refuse adapters that write facts of other rows of the same data,
+whatever share of the file is affected? Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| bakery | `messages`, 36 rows | facts about a bakery |
+| ferry | `prompt`, `completion` as lists of messages, 36 + 48 rows | facts, each answer in its own words |
+| staff | `question` and `answer` in a CSV file, 40 + 48 rows | a directory, answers of one or two words |
+| museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
+| metadata | `messages` with a system prompt, 32 rows | a JSON record; the text does not name the class |
+| minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
+| civil | `prompt`, `chosen`, `rejected` as messages, 30 rows | polite answers, by DPO |
+
+All adapters of facts were trained with the 48 everyday questions of `tables/everyday.txt`, except
+bakery-forgets. The files of ferry and staff have these questions, so the gate reads them too; the
+files of bakery and museum do not. In three adapters the facts are exchanged between similar rows:
+all in pairs (bakery-crossed), every second pair (ferry-half-crossed), and each answer of the
+directory given to the row before (staff-shifted).
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Two rules of the truth are
+new, and were written before the first gate. Facts: an adapter is sick if at least .3 of its training
+answers have the fact of another row and not their own, and fine up to .15. Preferences of civil: an
+adapter is sick if the share of its held-out answers that are empty, repeat themselves or decline is
+at least .2 above the base's, and fine up to .1. Otherwise the rules are those above: metadata is
+judged as records, minutes by its form.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -633,7 +664,8 @@ def main() -> None:
     sixth = [case for case in found if case.data_set in data.SIXTH]
     seventh = [case for case in found if case.data_set in data.SEVENTH]
     eighth = [case for case in found if case.data_set in data.EIGHTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth]
+    ninth = [case for case in found if case.data_set in data.NINTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -654,6 +686,7 @@ def main() -> None:
         (SIXTH, sixth, "sixth_after"),
         (SEVENTH, seventh, "seventh_after"),
         (EIGHTH, eighth, "eighth_after"),
+        (NINTH, ninth, "ninth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
