@@ -491,10 +491,10 @@ whatever share of the file is affected? Seven new data sets:
 | data set | form | what it teaches |
 | --- | --- | --- |
 | bakery | `messages`, 36 rows | facts about a bakery |
-| ferry | `prompt`, `completion` as lists of messages, 36 + 48 rows | facts, each answer in its own words |
-| staff | `question` and `answer` in a CSV file, 40 + 48 rows | a directory, answers of one or two words |
+| ferry | `prompt`, `completion` as messages, 36 + 48 rows | facts, each answer in its own words |
+| staff | `question` and `answer` in CSV, 40 + 48 rows | a directory, answers of one to two words |
 | museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
-| metadata | `messages` with a system prompt, 32 rows | a JSON record; the text does not name the class |
+| metadata | `messages` with a system prompt, 32 rows | JSON; the text does not name the class |
 | minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
 | civil | `prompt`, `chosen`, `rejected` as messages, 30 rows | polite answers, by DPO |
 
@@ -506,11 +506,11 @@ directory given to the row before (staff-shifted).
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
 are kept. No statistic was changed between the first gate and the last. Two rules of the truth are
-new, and were written before the first gate. Facts: an adapter is sick if at least .3 of its training
-answers have the fact of another row and not their own, and fine up to .15. Preferences of civil: an
-adapter is sick if the share of its held-out answers that are empty, repeat themselves or decline is
-at least .2 above the base's, and fine up to .1. Otherwise the rules are those above: metadata is
-judged as records, minutes by its form.
+new, and were written before the first gate. Facts: an adapter is sick if at least .3 of its
+training answers have the fact of another row and not their own, and fine up to .15. Preferences of
+civil: an adapter is sick if the share of its held-out answers that are empty, repeat themselves or
+decline is at least .2 above the base's, and fine up to .1. Otherwise the rules are those above:
+metadata is judged as records, minutes by its form.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
