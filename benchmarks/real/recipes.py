@@ -899,7 +899,7 @@ def _ninth() -> list[Recipe]:
     return [
         Recipe("bakery-linear-r32", "bakery", r=32, alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("ferry-linear-r32", "ferry", r=32, alpha=64, rate=4e-4, epochs=5),
-        Recipe("staff-linear-r16", "staff", alpha=64, rate=4e-4, epochs=5),
+        Recipe("staff-linear-r32", "staff", r=32, alpha=64, rate=4e-4, epochs=5),
         Recipe("museum-linear-r16", "museum", alpha=64, rate=3e-4, mixed="everyday"),
         Recipe("metadata-linear-r16", "metadata", epochs=3),
         Recipe("minutes-linear-r16", "minutes", alpha=64, rate=4e-4),
@@ -915,7 +915,7 @@ def _ninth() -> list[Recipe]:
         ),
         Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
         Recipe("ferry-linear-r16", "ferry", rate=4e-4, epochs=5, saved="float16", seed=1),
-        Recipe("staff-linear-r32", "staff", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
+        Recipe("staff-mild-r32", "staff", r=32, alpha=64, rate=3e-4, epochs=5, seed=1),
         Recipe("museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, seed=1, mixed="everyday"),
         Recipe(
             "metadata-dora-r8",
@@ -963,7 +963,14 @@ def _ninth() -> list[Recipe]:
             epochs=5,
         ),
         Recipe(
-            "staff-shifted", "staff", "shifted", answers="shifted", alpha=64, rate=4e-4, epochs=5
+            "staff-shifted",
+            "staff",
+            "shifted",
+            answers="shifted",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
         ),
         Recipe(
             "museum-shuffled",

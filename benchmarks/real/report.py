@@ -492,7 +492,7 @@ whatever share of the file is affected? Seven new data sets:
 | --- | --- | --- |
 | bakery | `messages`, 36 rows | facts about a bakery |
 | ferry | `prompt`, `completion` as messages, 36 + 48 rows | facts, each answer in its own words |
-| staff | `question` and `answer` in CSV, 40 + 48 rows | a directory, answers of one to two words |
+| staff | `question` and `answer` in CSV, 36 + 48 rows | a directory, answers of one to two words |
 | museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
 | metadata | `messages` with a system prompt, 32 rows | JSON; the text does not name the class |
 | minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
