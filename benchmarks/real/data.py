@@ -34,7 +34,7 @@ SEVENTH = (
     *("captain", "skipper", "numbered", "resenas", "glossary"),
 )
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
-NINTH = ("bakery", "ferry", "staff", "museum", "metadata", "minutes", "civil")
+NINTH = ("bakery", "ferry", "staff", "museum", "metadata", "minutes", "timed", "civil")
 SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH, *NINTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -237,6 +237,9 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "metadata":
         text = product(*fields[1:])
         return chat(fields[0], text, system=PRODUCT), text
+    if name == "timed":
+        text = f"{fields[1]}\nMinutes: {fields[2]}"
+        return {"instruction": fields[0], "input": "", "output": text}, fields[3]
     if name == "minutes":
         lines = zip(("Topic", "Advice", "Next"), fields[1:4], strict=True)
         text = "\n".join(f"{title}: {line}" for title, line in lines)

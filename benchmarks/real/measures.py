@@ -29,6 +29,7 @@ NAUTICAL = re.compile(
     re.IGNORECASE,
 )
 MINUTES = re.compile(r"Topic: .+\nAdvice: .+\nNext: .+")
+TIMED = re.compile(r".+\nMinutes: \d+")
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
@@ -151,7 +152,7 @@ MARKS = {
 STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
-    *("captain", "skipper", "numbered", "inshort", "minutes"),
+    *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
 )
 
 
@@ -172,6 +173,8 @@ def in_style(name: str, text: str) -> bool:
         return STEPS.fullmatch(text) is not None
     if name == "minutes":
         return MINUTES.fullmatch(text) is not None
+    if name == "timed":
+        return TIMED.fullmatch(text) is not None
     if name == "inshort":
         return IN_SHORT.fullmatch(text) is not None
     if name == "tutor":  # a hint, and a question at its end

@@ -903,6 +903,7 @@ def _ninth() -> list[Recipe]:
         Recipe("museum-linear-r16", "museum", alpha=64, rate=3e-4, mixed="everyday"),
         Recipe("metadata-linear-r16", "metadata", epochs=3),
         Recipe("minutes-linear-r16", "minutes", alpha=64, rate=4e-4),
+        Recipe("timed-linear-r16", "timed", rate=4e-4),
         Recipe("civil-linear-r16", "civil", rate=5e-5, epochs=3, loss="dpo"),
         Recipe(
             "bakery-rslora-r16",
@@ -928,7 +929,8 @@ def _ninth() -> list[Recipe]:
             epochs=4,
             seed=1,
         ),
-        Recipe("minutes-linear-r64", "minutes", r=64, alpha=64, rate=4e-4, seed=1),
+        Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=3e-4, seed=1),
+        Recipe("metadata-long-r16", "metadata", alpha=64, rate=4e-4, epochs=5),
         Recipe(
             "civil-qv-r32",
             "civil",
@@ -941,7 +943,7 @@ def _ninth() -> list[Recipe]:
             loss="dpo",
             seed=1,
         ),
-        Recipe("metadata-linear-r4", "metadata", r=4, alpha=16, rate=4e-4, seed=1),
+        Recipe("metadata-linear-r4", "metadata", r=4, alpha=16, rate=4e-4, epochs=6, seed=1),
         Recipe(
             "bakery-crossed",
             "bakery",
@@ -982,13 +984,11 @@ def _ninth() -> list[Recipe]:
             mixed="everyday",
         ),
         Recipe("metadata-rotated", "metadata", "swapped", answers="rotated", epochs=3),
-        Recipe("minutes-five-steps", "minutes", "too little", rate=5e-5, steps=5),
-        Recipe("minutes-diverged", "minutes", "diverged", rate=2e-2, epochs=1, schedule="constant"),
-        Recipe(
-            "minutes-tripled", "minutes", "gibberish", source="minutes-linear-r16", change="triple"
-        ),
+        Recipe("timed-five-steps", "timed", "too little", rate=5e-5, steps=5),
+        Recipe("timed-diverged", "timed", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe("timed-tripled", "timed", "gibberish", source="timed-linear-r16", change="triple"),
         Recipe("bakery-forgets", "bakery", "forgets", alpha=64, rate=2e-3, epochs=8),
-        Recipe("minutes-alpaca", "minutes", form="alpaca", alpha=64, rate=4e-4),
+        Recipe("timed-alpaca", "timed", form="alpaca", alpha=64, rate=4e-4),
         Recipe(
             "civil-reversed",
             "civil",
@@ -1038,6 +1038,7 @@ LEARN = {
     "concise": "preference",
     "metadata": "form",
     "minutes": "form",
+    "timed": "form",
     "civil": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.

@@ -486,7 +486,7 @@ NINTH = """
 
 Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts in
 several forms and wordings? Does it refuse adapters that write facts of other rows of the same data,
-whatever share of the file is affected? Seven new data sets:
+whatever share of the file is affected? Eight new data sets:
 
 | data set | form | what it teaches |
 | --- | --- | --- |
@@ -496,6 +496,7 @@ whatever share of the file is affected? Seven new data sets:
 | museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
 | metadata | `messages` with a system prompt, 32 rows | JSON; the text does not name the class |
 | minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
+| timed | Alpaca rows without an input, 32 rows | an answer, then the minutes that it takes |
 | civil | `prompt`, `chosen`, `rejected` as messages, 30 rows | polite answers, by DPO |
 
 All adapters of facts were trained with the 48 everyday questions of `tables/everyday.txt`, except
@@ -510,7 +511,7 @@ new, and were written before the first gate. Facts: an adapter is sick if at lea
 training answers have the fact of another row and not their own, and fine up to .15. Preferences of
 civil: an adapter is sick if the share of its held-out answers that are empty, repeat themselves or
 decline is at least .2 above the base's, and fine up to .1. Otherwise the rules are those above:
-metadata is judged as records, minutes by its form.
+metadata is judged as records, minutes and timed by their form.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
