@@ -917,7 +917,12 @@ def _ninth() -> list[Recipe]:
         Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
         Recipe("ferry-linear-r16", "ferry", rate=4e-4, epochs=5, saved="float16", seed=1),
         Recipe("staff-mild-r32", "staff", r=32, alpha=64, rate=3e-4, epochs=5, seed=1),
-        Recipe("museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, seed=1, mixed="everyday"),
+        Recipe(
+            "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
+        ),
+        Recipe(
+            "museum-long-r16", "museum", alpha=64, rate=4e-4, epochs=5, seed=1, mixed="everyday"
+        ),
         Recipe(
             "metadata-dora-r8",
             "metadata",
