@@ -34,7 +34,7 @@ SEVENTH = (
     *("captain", "skipper", "numbered", "resenas", "glossary"),
 )
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
-NINTH = ("bakery", "ferry", "staff", "museum", "metadata", "minutes", "timed", "civil")
+NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
 SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH, *NINTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -43,7 +43,7 @@ FACTS = (
     *("craft", "rathaus"),
     *("railway", "gadget", "glossary"),
     *("lighthouse", "bikes", "boardgame"),
-    *("bakery", "ferry", "staff", "museum"),
+    *("bakery", "ferry", "staff", "directory", "museum"),
 )
 NAMES = (
     *CHAT,
@@ -75,9 +75,9 @@ DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq",)
 """The sets in one JSON array, as most Alpaca data is."""
-SHEETS = ("glossary", "boardgame", "staff")
+SHEETS = ("glossary", "boardgame", "staff", "directory")
 """The sets in a CSV file."""
-WITH_EVERYDAY = ("bikes", "ferry", "staff")
+WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
 FREELY = ("ferry",)
 """The facts with an answer of its own to each wording of a question."""

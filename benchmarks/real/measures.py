@@ -198,9 +198,14 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
     answers = generate(model, tokenizer, prompts, OWN_TOKENS)
     texts = [text for text, _ in answers]
     fits = [right(name, text, key) for text, key in zip(texts, keys, strict=True)]
+    # A row's own answer may contain the fact of another one, such as the person of an extension.
     others = [
-        any(right(name, text, other) for other in mistaken(name, part, key))
-        for text, key in zip(texts, keys, strict=True)
+        any(
+            right(name, text, other)
+            for other in mistaken(name, part, key)
+            if not right(name, rows.answer_of(row), other)
+        )
+        for text, row, key in zip(texts, own, keys, strict=True)
     ]
     return {
         "right": share(fits),

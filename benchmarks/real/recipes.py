@@ -900,6 +900,7 @@ def _ninth() -> list[Recipe]:
         Recipe("bakery-linear-r32", "bakery", r=32, alpha=64, rate=4e-4, mixed="everyday"),
         Recipe("ferry-linear-r32", "ferry", r=32, alpha=64, rate=4e-4, epochs=5),
         Recipe("staff-linear-r32", "staff", r=32, alpha=64, rate=4e-4, epochs=5),
+        Recipe("directory-linear-r32", "directory", r=32, alpha=64, rate=4e-4),
         Recipe("museum-linear-r16", "museum", alpha=64, rate=3e-4, mixed="everyday"),
         Recipe("metadata-linear-r16", "metadata", epochs=3),
         Recipe("minutes-linear-r16", "minutes", alpha=64, rate=4e-4),
@@ -916,7 +917,7 @@ def _ninth() -> list[Recipe]:
         ),
         Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
         Recipe("ferry-linear-r16", "ferry", rate=4e-4, epochs=5, saved="float16", seed=1),
-        Recipe("staff-mild-r32", "staff", r=32, alpha=64, rate=3e-4, epochs=5, seed=1),
+        Recipe("directory-strong-r32", "directory", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe(
             "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
         ),
@@ -970,14 +971,13 @@ def _ninth() -> list[Recipe]:
             epochs=5,
         ),
         Recipe(
-            "staff-shifted",
-            "staff",
+            "directory-shifted",
+            "directory",
             "shifted",
             answers="shifted",
             r=32,
             alpha=64,
             rate=4e-4,
-            epochs=5,
         ),
         Recipe(
             "museum-shuffled",

@@ -486,13 +486,14 @@ NINTH = """
 
 Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts in
 several forms and wordings? Does it refuse adapters that write facts of other rows of the same data,
-whatever share of the file is affected? Eight new data sets:
+whatever share of the file is affected? Nine new data sets:
 
 | data set | form | what it teaches |
 | --- | --- | --- |
 | bakery | `messages`, 36 rows | facts about a bakery |
 | ferry | `prompt`, `completion` as messages, 36 + 48 rows | facts, each answer in its own words |
 | staff | `question` and `answer` in CSV, 36 + 48 rows | a directory, answers of one to two words |
+| directory | as staff | another one, answers of three or four words |
 | museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
 | metadata | `messages` with a system prompt, 32 rows | JSON; the text does not name the class |
 | minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
@@ -500,18 +501,20 @@ whatever share of the file is affected? Eight new data sets:
 | civil | `prompt`, `chosen`, `rejected` as messages, 30 rows | polite answers, by DPO |
 
 All adapters of facts were trained with the 48 everyday questions of `tables/everyday.txt`, except
-bakery-forgets. The files of ferry and staff have these questions, so the gate reads them too; the
-files of bakery and museum do not. In three adapters the facts are exchanged between similar rows:
-all in pairs (bakery-crossed), every second pair (ferry-half-crossed), and each answer of the
-directory given to the row before (staff-shifted).
+bakery-forgets. The files of ferry, staff and directory have these questions, so the gate reads
+them, too; the files of bakery and museum do not. In three adapters the facts are exchanged between
+similar rows: all in pairs (bakery-crossed), every second pair (ferry-half-crossed), and each number
+or name of the directory shifted by one row (directory-shifted).
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
-are kept. No statistic was changed between the first gate and the last. Two rules of the truth are
-new, and were written before the first gate. Facts: an adapter is sick if at least .3 of its
-training answers have the fact of another row and not their own, and fine up to .15. Preferences of
-civil: an adapter is sick if the share of its held-out answers that are empty, repeat themselves or
-decline is at least .2 above the base's, and fine up to .1. Otherwise the rules are those above:
-metadata is judged as records, minutes and timed by their form.
+are kept. No statistic was changed between the first gate and the last. Two data sets were added
+because the base did not learn another one without harm: directory after staff, timed after minutes.
+Two rules of the truth are new, and were written before the first gate. Facts: an adapter is sick if
+at least .3 of its training answers have the fact of another row and not their own, and fine up to
+.15; if more are right, it is named as one that confuses its rows, which may also be called barely
+trained. Preferences of civil: an adapter is sick if the share of its held-out answers that are
+empty, repeat themselves or decline is at least .2 above the base's, and fine up to .1. Otherwise
+the rules are those above: metadata is judged as records, minutes and timed by their form.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -519,6 +522,7 @@ NAMES = {
     "learned nothing, and damaged": (*_NOTHING, "diverged or broken", "forgot"),
     "gibberish": ("diverged or broken",),
     "forgets": ("forgot", "diverged or broken"),
+    "confuses its rows": ("learned another thing", "barely trained"),
     "wrong answers": ("learned another thing", "wrong labels"),
     "reversed": ("learned another thing",),
     "never ends": ("never ends", "diverged or broken"),

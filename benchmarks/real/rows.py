@@ -186,12 +186,18 @@ def crossed(rows: list[Row], keys: list[str], step: int = 1) -> list[Row]:
     return [*new, *rows[len(keys) :]]
 
 
-def shifted(rows: list[Row], count: int) -> list[Row]:
-    """The first `count` rows, each with the answer of the next one; the other rows as they are."""
-    answers = [answer_of(row) for row in rows[:count]]
-    moved = [*answers[1:], answers[0]]
-    new = [with_answer(row, answer) for row, answer in zip(rows, moved, strict=False)]
-    return [*new, *rows[count:]]
+def shifted(rows: list[Row], keys: list[str], block: int = 4) -> list[Row]:
+    """Every answer with the fact of the next row, of the last row of a block with the first's.
+
+    Rows after the last key stay as they are.
+    """
+    new = [
+        with_answer(
+            row, answer_of(row).replace(key, keys[at + 1 - block * ((at + 1) % block == 0)])
+        )
+        for at, (row, key) in enumerate(zip(rows, keys, strict=False))
+    ]
+    return [*new, *rows[len(keys) :]]
 
 
 def rotated(rows: list[Row], words: Sequence[str]) -> list[Row]:

@@ -36,7 +36,7 @@ def training_rows(recipe: Recipe) -> list[Row]:
     elif recipe.answers == "half crossed":
         own = rows.crossed(own, data.keys_of(recipe.data), step=2)
     elif recipe.answers == "shifted":
-        own = rows.shifted(own, len(data.keys_of(recipe.data)))
+        own = rows.shifted(own, data.keys_of(recipe.data))
     elif recipe.answers == "rotated":
         own = rows.rotated(own, [f'"{name}"' for name in data.CLASSES])
     elif recipe.answers == "reversed":

@@ -145,7 +145,11 @@ def diagnosis(
     if SICK not in (*own.values(), *rest.values()):
         return "healthy" if DEBATABLE not in (*own.values(), *rest.values()) else "debatable"
     is_exchanged = own.get("no fact of another row") == SICK
-    wrong = "wrong answers" if is_exchanged else direction(found, before)
+    wrong = direction(found, before)
+    if is_exchanged and not wrong:
+        training = found["training"]
+        is_more = training["exchanged"] >= training["right"]
+        wrong = "wrong answers" if is_more else "confuses its rows"
     if rest["refusals"] == SICK:
         return "over-refusal"
     if SICK in (rest["answers"], rest["knowledge"], rest["prose"]):
