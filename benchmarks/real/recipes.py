@@ -917,7 +917,7 @@ def _ninth() -> list[Recipe]:
         ),
         Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
         Recipe("ferry-linear-r16", "ferry", rate=4e-4, epochs=5, saved="float16", seed=1),
-        Recipe("directory-strong-r32", "directory", r=32, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe("directory-strong-r32", "directory", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
         Recipe(
             "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
         ),
@@ -935,7 +935,9 @@ def _ninth() -> list[Recipe]:
             epochs=4,
             seed=1,
         ),
-        Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=3e-4, seed=1),
+        Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe("timed-strong-r16", "timed", alpha=64, rate=4e-4, epochs=5),
+        Recipe("directory-linear-r16", "directory", alpha=64, rate=4e-4, epochs=5),
         Recipe("metadata-long-r16", "metadata", alpha=64, rate=4e-4, epochs=5),
         Recipe(
             "civil-qv-r32",
@@ -991,7 +993,7 @@ def _ninth() -> list[Recipe]:
         Recipe("metadata-rotated", "metadata", "swapped", answers="rotated", epochs=3),
         Recipe("timed-five-steps", "timed", "too little", rate=5e-5, steps=5),
         Recipe("timed-diverged", "timed", "diverged", rate=2e-2, epochs=1, schedule="constant"),
-        Recipe("timed-tripled", "timed", "gibberish", source="timed-linear-r16", change="triple"),
+        Recipe("timed-tripled", "timed", "gibberish", source="timed-strong-r16", change="triple"),
         Recipe("bakery-forgets", "bakery", "forgets", alpha=64, rate=2e-3, epochs=8),
         Recipe("timed-alpaca", "timed", form="alpaca", alpha=64, rate=4e-4),
         Recipe(
