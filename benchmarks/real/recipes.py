@@ -916,7 +916,8 @@ def _ninth() -> list[Recipe]:
             mixed="everyday",
         ),
         Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
-        Recipe("ferry-linear-r16", "ferry", rate=4e-4, epochs=5, saved="float16", seed=1),
+        Recipe("ferry-linear-r16", "ferry", alpha=64, rate=4e-4, saved="float16", seed=1),
+        Recipe("ferry-middle-r32", "ferry", r=32, alpha=64, rate=3.5e-4, epochs=5),
         Recipe("directory-strong-r32", "directory", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
         Recipe(
             "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
