@@ -923,7 +923,7 @@ def _ninth() -> list[Recipe]:
             "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
         ),
         Recipe(
-            "museum-long-r16", "museum", alpha=64, rate=4e-4, epochs=5, seed=1, mixed="everyday"
+            "museum-long-r16", "museum", alpha=64, rate=3.5e-4, epochs=5, seed=1, mixed="everyday"
         ),
         Recipe(
             "metadata-dora-r8",
