@@ -938,7 +938,7 @@ def _ninth() -> list[Recipe]:
         ),
         Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe("timed-strong-r16", "timed", alpha=64, rate=4e-4, epochs=5),
-        Recipe("directory-linear-r16", "directory", alpha=64, rate=4e-4, epochs=5),
+        Recipe("directory-middle-r32", "directory", r=32, alpha=64, rate=3.5e-4, epochs=5),
         Recipe("metadata-long-r16", "metadata", alpha=64, rate=4e-4, epochs=5),
         Recipe(
             "civil-qv-r32",
