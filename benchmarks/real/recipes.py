@@ -952,7 +952,7 @@ def _ninth() -> list[Recipe]:
             loss="dpo",
             seed=1,
         ),
-        Recipe("metadata-linear-r4", "metadata", r=4, alpha=16, rate=4e-4, epochs=6, seed=1),
+        Recipe("metadata-long-r32", "metadata", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
         Recipe(
             "bakery-crossed",
             "bakery",
