@@ -939,6 +939,10 @@ def _ninth() -> list[Recipe]:
         Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe("timed-strong-r16", "timed", alpha=64, rate=4e-4, epochs=5),
         Recipe("directory-middle-r32", "directory", r=32, alpha=64, rate=3.5e-4, epochs=5),
+        Recipe("directory-seed1-r32", "directory", r=32, alpha=64, rate=3.5e-4, epochs=5, seed=1),
+        Recipe("ferry-seed1-r32", "ferry", r=32, alpha=64, rate=3.5e-4, epochs=5, seed=1),
+        Recipe("bakery-linear-r16", "bakery", alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe("metadata-seed2-r32", "metadata", r=32, alpha=64, rate=4e-4, epochs=6, seed=2),
         Recipe("metadata-long-r16", "metadata", alpha=64, rate=4e-4, epochs=5),
         Recipe(
             "civil-qv-r32",
