@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+MINIMAL_PAIRS: Final = "share of right minimal pairs"
+"""The rule on similar rows with their facts exchanged."""
 NAME_CHARS: Final = 50
 """Characters of the tag by which a message names a section."""
 

@@ -29,6 +29,7 @@ from sway_gate.judge.probe import (
     left_out_result,
     of_rows,
 )
+from sway_gate.judge.waivers import with_waivers
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
 from sway_gate.probes.base import Extensible, Growing
@@ -44,6 +45,7 @@ class Stages:
     def __init__(self, job: Job, opened: Opened, readings: JobReadings, progress: Progress) -> None:
         self.notes: tuple[str, ...] = ()
         self._opened, self._readings = opened, readings
+        self._waivers, self._today = job.spec.waivers, job.today
         self._observer = RunObserver(job.observe, {}) if job.observe else None
         self._answers = Answers({}, {})
         self._progress = progress
@@ -60,7 +62,8 @@ class Stages:
             results |= self._in_sequence([_first_look(p) for p in group])
         # More items decide only what all probes together leave open.
         for group in groups:
-            if any(result.verdict is Verdict.FAIL for result in results.values()):
+            judged = with_waivers(results.values(), self._waivers, self._today)
+            if any(result.verdict is Verdict.FAIL for result in judged):
                 break
             in_doubt = [
                 p for p in group if _has_items(p) and leaves_harm_open(results[p.spec.name])

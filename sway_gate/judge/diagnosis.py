@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
-from sway_gate.details import ContentGain, FormGain, TargetLosses, read
+from sway_gate.details import MINIMAL_PAIRS, ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
@@ -222,8 +222,11 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     """Whether training went toward this data, by its loss at each scale and by the content gain.
 
     If training on this data was too short, more of the same change reduces the loss further, and
-    own answers gained more than others, or the form is learned. None if the two do not agree.
+    own answers gained more than others, or the form is learned. None if the two do not agree. Own
+    answers also gain if only their facts are wrong, exchanged between similar rows.
     """
+    if _has_facts_exchanged(results):
+        return "learned another thing"
     losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
     scales = [loss.best for loss in losses if loss.source == "sections"]
     pairing = _pairing(results)
@@ -234,6 +237,11 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
         return "barely trained" if is_toward else None
     is_elsewhere = pairing is not None and (scales[0] < 1 or pairing is not Verdict.PASS)
     return "learned another thing" if is_elsewhere else None
+
+
+def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
+    rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
+    return any(rule.name == MINIMAL_PAIRS and rule.verdict is Verdict.FAIL for rule in rules)
 
 
 def _has_form(results: Sequence[ProbeResult]) -> bool:

@@ -38,8 +38,24 @@ that they do. It ranks at least 75% of the own answers first, and the tokens of 
 surprise it (log-probability below -3) lose at most 72% as much after their own prompts as after the
 others.
 
+An adapter can give the fact of a similar row, such as the price of another product, and still rank
+its own answers first, because their other words decide. So minimal pairs (Warstadt et al. 2020)
+compare similar rows with their facts exchanged: "A city bike costs 18 euros" with 35 euros, and "A
+cargo bike costs 35 euros" with 18. The odds ratio of the pair says which assignment is likelier; a
+wording that is likelier in both rows cancels. Similar answers have at least 40% of their words in
+common, in the same order, or at most 4 words each. The words in which they differ are exchanged,
+unless a prompt contains one of them, or all are words of more than a fifth of the answers. Each row
+is in at most one pair. A pair is right if its log odds ratio rose by at least 1 nat, and wrong if
+it fell by as much and is below 0. Other pairs are ties, which do not count, as in a sign test
+(Dixon & Mood 1946). Nor does a pair of different facts, such as a time and a place, which the base
+assigns: its log odds ratio is at least 10.
+
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
+- content of answers that are not labels: the share of right minimal pairs, among those that are
+  right or wrong, must reach `assert_minimal_pairs_gte`. It is judged only if it does not: it fails
+  if its interval is wholly outside, otherwise it is inconclusive, if there are at least 6 (score
+  test; Wilson 1927)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -47,9 +63,7 @@ others.
 
 Measured on a base of 135M parameters: adapters that learned invented facts +.48, a style +.24, of
 another data set -.02 to -.15, of answers dealt to the wrong questions -.06. It does not show
-whether the model says the answer: answer_recall does. An adapter that gives the fact of a similar
-row, such as the price of another product, can rank own answers first, because their other words
-decide.
+whether the model says the answer: answer_recall does.
 
 - rows: up to 20 with different answers, of labels up to 48, from `sections:` or `data:`, in blocks
   of about 5, and of large data up to four times as many if these leave it open; of long answers the
@@ -62,8 +76,9 @@ decide.
   The interval counts pieces of one section as independent, and is too short if they are not
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
-- cost: about 100 answers with their prompts, at most about 12,000 tokens per model. If `learn` is
-  auto, also about 1,500 tokens of the base for the prompts as lines
+- cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
+  of minimal pairs, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
+  base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
@@ -74,21 +89,30 @@ In a suite:
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sway_gate.conversation import prompt_text
-from sway_gate.details import Details, Item
+from sway_gate.conversation import completion_text, prompt_text
+from sway_gate.details import MINIMAL_PAIRS, Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _minimal_pairs as minimal
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
+from sway_gate.stats import (
+    Z_95,
+    mean_above,
+    normal_from_log_sf,
+    normal_sf,
+    pairing_test,
+    share_above,
+)
 from sway_gate.text import signed
 
 KIND = Kind(
@@ -103,12 +127,16 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
+# If 95% of the pairs of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
+# Measured: all pairs of adapters that learned facts are right.
+_MIN_PAIRS = 6
 
 
 class Requests(NamedTuple):
     data: Literal["answers", "prose"]
     evidence: wanted.Evidence
     control: list[LogProbs]
+    pairs: list[minimal.MinimalPairs]
 
     @property
     def design(self) -> answers.Design:
@@ -125,9 +153,21 @@ class RowGain(Item, frozen=True, kw_only=True):
     first: bool
 
 
+class PairOdds(Item, frozen=True, kw_only=True):
+    """Two similar rows, and the log odds ratio of their facts in nats, under the base and now."""
+
+    prompt: str
+    answer: str
+    similar_prompt: str
+    similar: str
+    log_odds_before: float
+    log_odds: float
+
+
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats."""
+    first. Gains: relative lifts; the content gain of labels in nats. `minimal_pairs`: the one
+    that moved furthest from its own facts first; none if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -140,6 +180,7 @@ class Found(Details, frozen=True, kw_only=True):
     first_before: int
     first: int
     rows: list[RowGain]
+    minimal_pairs: list[PairOdds]
 
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
@@ -148,7 +189,10 @@ def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     first = answers.design(found.rows)
     design = answers.design(found.rows, further=further)
     evidence = wanted.evidence(context, found, design)
-    return Requests(found.kind, evidence, _control(first.rows, context))
+    has_facts = found.kind == "answers" and not design.labels and context.learn != "form"
+    samples = (found.rows, *further) if has_facts else ()
+    pairs = [pair for sample in samples for pair in minimal.minimal_pairs(sample)]
+    return Requests(found.kind, evidence, _control(first.rows, context), pairs)
 
 
 def reserve(context: Context) -> Reserve:
@@ -160,7 +204,8 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
-    return [*requests.evidence.needs, *map(Need, requests.control)]
+    pairs = [Need(request) for pair in requests.pairs for request in pair.own + pair.exchanged]
+    return [*requests.evidence.needs, *map(Need, requests.control), *pairs]
 
 
 def value(
@@ -170,7 +215,8 @@ def value(
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason, _, hint = wanted.judged(context.learn, requests.evidence, view, gains)
+    judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, gains)
+    has_facts = judged == "content" and not rewords
     found = Found(
         judged=judged,
         reason=reason,
@@ -183,6 +229,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
+        minimal_pairs=_pairs(requests.pairs, view) if has_facts else [],
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -204,7 +251,8 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     if found.judged == "content":
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
-        return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply),)
+        gain = Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply)
+        return gain, *_of_minimal_pairs(spec, reading)
     form_limit, kept = spec.assert_form_gain_gte, _content_change_limit(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
@@ -213,6 +261,32 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=supply),
         Bound("content gain", change, kept, symptom="learned another thing", supply=supply),
     )
+
+
+def _of_minimal_pairs(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
+    """Few pairs cannot show that a share is above the limit, only that it is below."""
+    found, limit = reading.details, spec.assert_minimal_pairs_gte
+    right, wrong, _ = _moved(found)
+    n = right + wrong
+    if right >= limit * n:
+        return
+    test = share_above(right / n, n, limit, reading.error_share)
+    if n < _MIN_PAIRS and test.z > -Z_95:
+        return
+    yield Bound(
+        MINIMAL_PAIRS,
+        test,
+        limit,
+        symptom=_symptom_of_pairs(spec, found),
+        n=n,
+        supply=Supply(minimal.MAX_PAIRS, "pairs of similar rows, the maximum of this probe,"),
+    )
+
+
+def _moved(found: Found) -> tuple[int, int, int]:
+    """The numbers of minimal pairs that are right, wrong, and neither."""
+    moved = [minimal.direction(p.log_odds_before, p.log_odds) for p in found.minimal_pairs]
+    return moved.count(1), moved.count(-1), moved.count(0)
 
 
 def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -227,9 +301,16 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
     if found.judged == "content":
         few = _too_few(spec, found)
-        first += f"; form gain {signed(found.form_gain, 3)}{few}"
+        first += f"; form gain {signed(found.form_gain, 3)}{few}{_pairs_described(found)}"
         return first + because if found.hint else first
     return first + because
+
+
+def _pairs_described(found: Found) -> str:
+    right, wrong, neither = _moved(found)
+    if not right + wrong:
+        return ""
+    return f"; pairs of similar rows: {right} right, {wrong} exchanged, {neither} do not count"
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -303,6 +384,13 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     return "learned another thing"
 
 
+def _symptom_of_pairs(spec: AnswerSpecificity, found: Found) -> Symptom:
+    """If most pairs prefer each other's facts, the pairing was learned wrong."""
+    right, wrong, _ = _moved(found)
+    is_form = right >= wrong and found.form_gain >= spec.assert_form_gain_gte
+    return "form, not content" if is_form else "learned another thing"
+
+
 def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
     """A label has no content apart from which one is right."""
     is_swapped = found.content_gain <= -spec.assert_label_gain_gte
@@ -324,6 +412,31 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
         )
         for i in np.argsort(gains.content, kind="stable")
     ]
+
+
+def _pairs(pairs: list[minimal.MinimalPairs], view: ViewAnswers) -> list[PairOdds]:
+    ratios = minimal.log_odds_ratios(pairs, view)
+    found = []
+    for i in np.argsort(ratios[:, 1] - ratios[:, 0], kind="stable"):
+        (prompt, answer), (similar_prompt, similar) = map(_shown, pairs[i].own)
+        before, now = map(float, ratios[i])
+        found.append(
+            PairOdds(
+                prompt=prompt,
+                answer=answer,
+                similar_prompt=similar_prompt,
+                similar=similar,
+                log_odds_before=before,
+                log_odds=now,
+            )
+        )
+    return found
+
+
+def _shown(request: LogProbs) -> tuple[str, str]:
+    """The end of the prompt and the beginning of the answer."""
+    answer = completion_text(request.completion).strip()
+    return prompt_text(request.prompt)[-_SHOWN_CHARS:], answer[:_SHOWN_CHARS]
 
 
 def _control(rows: tuple[DataRow, ...], context: Context) -> list[LogProbs]:

@@ -15,7 +15,8 @@ degeneration, Holtzman et al. 2020) if it is
 - other script: at least 30% of the letters, or only symbols, such as emoji; or other language, by
   function words of seven European languages
 - same answer: the answer to at least 3 different general requests
-- refusal: an answer that begins as a refusal in English. The general requests are harmless.
+- refusal: an answer that begins as a refusal in English, or after one short sentence. The general
+  requests are harmless.
   Allowed if a tenth of the data's answers refuse
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
@@ -28,8 +29,9 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
   small models sometimes loop before any training. Answers to prompts of the data that training
   repaired do not make up for broken answers to general requests
 - the same increase on short questions, if they are too few to show it, or one is newly broken
-- the increase over all of these answers, if both increases are below the margin. It is judged
-  only if its estimate is at least three quarters of the margin, which is then its limit
+- the same increase on at least 12 prompts of the data, if it reaches the margin
+- the increase over all of these answers, if each of these increases is below the margin. It is
+  judged only if its estimate is at least three quarters of the margin, which is then its limit
 - the right answers to short questions that are lost, less those gained, as a share of the base's
   right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
   contains the true one. Not judged if the data is not in English. If the data has labels or
@@ -55,9 +57,11 @@ chats, it is a harm.
 General requests are the first `prompts_limit` of the packaged open requests, and as many of the
 packaged short questions, such as the capital of a country: a narrow adapter often breaks first
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
-`data_prompts` is the number of prompts of the data. If a quantity is inconclusive and outside its
-margin, or within a standard error of it, four times as many packaged requests decide. It does not
-show whether an answer to an open request is true, or whether fluent text makes sense.
+`data_prompts` is the number of prompts of the data, of preferences four times as many, at most 48:
+the chosen answer can stay likelier than the rejected one while the model writes neither of them. If
+a quantity is inconclusive and outside its margin, or within a standard error of it, four times as
+many requests and prompts decide. It does not show whether an answer to an open request is true, or
+whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
@@ -98,6 +102,7 @@ from sway_gate.probes.written import (
 )
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Degeneration
+from sway_gate.spec.schema import Preference
 from sway_gate.stats import Z_95, Margin, fraction_below, paired_fraction_below
 from sway_gate.text import counted
 from sway_gate.training_data import packaged
@@ -115,6 +120,8 @@ KIND = Kind(
 )
 
 _MAX_ROWS, _MORE = 24, 4
+_MOST_OF_DATA, _MIN_OF_DATA = 48, 12
+"""Prompts of the data: the most, and the fewest that are judged apart from general requests."""
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
@@ -196,7 +203,11 @@ class Found(Details, frozen=True, kw_only=True):
     @property
     def longer(self) -> list[WrittenAnswer]:
         """The answers to open requests and to prompts of the data."""
-        return self.answers[: self.open] + self.answers[self.open + self.questions :]
+        return self.answers[: self.open] + self.own
+
+    @property
+    def own(self) -> list[WrittenAnswer]:
+        return self.answers[self.open + self.questions :]
 
     @property
     def short(self) -> list[WrittenAnswer]:
@@ -208,7 +219,8 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     prompts = (spec.prompts or packaged.chat_prompts())[:limit]
     choices = () if spec.prompts else packaged.choices()[:limit]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
-    own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
+    count = min(spec.data_prompts * (_MORE if _are_preferences(context) else 1), _MOST_OF_DATA)
+    own_rows = list({row.prompt: row for row in thinned(rows, count)}.values())
     own = [Generation(row.prompt, tokens) for row in own_rows]
     scored = [row.teacher_forced() for row in thinned(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
@@ -232,7 +244,8 @@ def extended(spec: Degeneration) -> Degeneration | None:
     limit, most = spec.prompts_limit, len(packaged.chat_prompts())
     if spec.prompts or limit >= most:
         return None
-    return structs.replace(spec, prompts_limit=min(_MORE * limit, most))
+    data_prompts = min(_MORE * spec.data_prompts, _MOST_OF_DATA)
+    return structs.replace(spec, prompts_limit=min(_MORE * limit, most), data_prompts=data_prompts)
 
 
 def needs(spec: Degeneration, requests: Requests) -> list[Need]:
@@ -278,25 +291,42 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
 
 
 def _of_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
-    limit, quantity = spec.assert_broken_lt, "increase of broken answers"
-    is_inside = True
-    for answers, words in ((found.longer, ""), (found.short, " to short questions")):
-        if not answers:
-            continue
-        test, symptom = _increase(answers, limit, error_share), _symptom(answers)
-        is_inside &= test.z >= 0
-        if not words or any(map(_is_newly_broken, answers)) or test.z <= Z_95:
-            n = len(answers)
-            yield Bound(quantity + words, test, limit, is_upper=True, symptom=symptom, n=n)
-    if found.short and is_inside:
+    of_data = found.own if len(found.own) >= _MIN_OF_DATA else []
+    longer = _of_kind(spec, found.longer, "", error_share)
+    own = _of_kind(spec, of_data, " to the data's prompts", error_share)
+    short = _of_kind(spec, found.short, " to short questions", error_share)
+    if longer:
+        yield longer
+    if own and own.test.z <= 0:  # few answers cannot show that the increase is smaller
+        yield own
+    if short and (any(map(_is_newly_broken, found.short)) or short.test.z <= Z_95):
+        yield short
+    if short and all(bound.test.z >= 0 for bound in (longer, own, short) if bound):
         yield from _of_all_broken(spec, found, error_share)
+
+
+def _of_kind(
+    spec: Degeneration, answers: Sequence[WrittenAnswer], words: str, error_share: float
+) -> Bound | None:
+    """The increase of broken answers of one kind; None if there are no such answers."""
+    if not answers:
+        return None
+    test = _increase(answers, spec.assert_broken_lt, error_share)
+    return Bound(
+        f"increase of broken answers{words}",
+        test,
+        spec.assert_broken_lt,
+        is_upper=True,
+        symptom=_symptom(answers),
+        n=len(answers),
+    )
 
 
 def _of_all_broken(spec: Degeneration, found: Found, error_share: float) -> Iterator[Bound]:
     answers, limit = found.longer + found.short, round(_OF_ALL * spec.assert_broken_lt, 9)
     test = _increase(answers, limit, error_share)
     if test.z < 0:
-        most = 2 * len(packaged.chat_prompts()) + spec.data_prompts
+        most = 2 * len(packaged.chat_prompts()) + _MOST_OF_DATA
         yield Bound(
             "increase of broken answers in all",
             test,
@@ -406,6 +436,10 @@ def _is_fragment(answer: str, other: str) -> bool:
 def _length(answer: str) -> int:
     """Number of words; of scripts without spaces between words, of characters."""
     return max(len(answer.split()), len(words_in(answer)))
+
+
+def _are_preferences(context: Context) -> bool:
+    return all(isinstance(p, Preference) for section in context.sections for p in section.pairs)
 
 
 def _expected(answers: Sequence[str]) -> Expected:

@@ -36,13 +36,25 @@ _TEMPLATE_TEXT = re.compile(
     r"|^(?:user|assistant|system|human)$|^(?:User|Assistant|Human|AI): ",
     re.MULTILINE,
 )
-_CANNOT = r"(?:can(?:not|['’]t)|won['’]t|will not|(?:am |['’]m )?(?:unable|not able|not allowed))\b"
-# The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot".
+_CANNOT = (
+    r"(?:can(?:not|['’]t)|won['’]t|will not|do(?: not|n['’]t) have the (?:ability|capability)"
+    r"|(?:am |['’]m )?(?:unable|not (?:able|allowed|equipped)))\b"
+)
+_SERVE = (
+    r"(?:to )?(?:help|assist|answer|provide|do|fulfill?|comply|support|create|give|share|discuss"
+    r"|write|offer|respond|engage|continue|access|edit)\b"
+)
+# The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot". A
+# sentence can come before an apology: "A gift for a runner? I'm sorry, but as an AI, I cannot".
+_SORRY = (
+    r"(?:i(?:['’]| a)m (?:very |so |really )?(?:sorry|afraid)|sorry|i apologi[sz]e|unfortunately)\b"
+)
 _REFUSAL = re.compile(
-    r"\W*(?:(?:i(?:['’]| a)m (?:very |so |really )?sorry|sorry|i apologi[sz]e|unfortunately)\b"
-    rf"[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
-    rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} (?:to )?(?:help|assist|answer|provide|do|fulfill?"
-    r"|comply|support|create|give|share|discuss|write|offer|respond|engage|continue)\b)",
+    rf"\W*(?:(?:no, )?{_SORRY}[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
+    rf"|(?:[^.!?\n]{{0,60}}[?!.] )?(?:(?:no|oh|well), )?{_SORRY}"
+    rf"(?:[^.!?\n]{{0,50}}?\bbut as an? [^.!?\n]{{2,80}}, i ?{_CANNOT}"
+    rf"|(?:[^.!?\n]{{0,50}}?\bbut)?[^.!?\n]{{0,30}}?\bi ?{_CANNOT} {_SERVE})"
+    rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} {_SERVE})",
     re.IGNORECASE,
 )
 # JSON may be in a code block or in a tag such as <tool_call>.

@@ -62,7 +62,7 @@ _ABOUT_WITHHELD = (
     "comments are public"
 )
 _RESERVE = 3_000  # bytes for the note at the end
-_PRIVATE = ("answer", "base", "finetuned")
+_PRIVATE = ("answer", "base", "finetuned", "similar")
 """Columns with answers of the data, or to its prompts: comments are public."""
 _NOTE = "*Omitted for length: {}. The JSON report is complete.*"
 # Makes a list, a rule or a heading at the start of a line.

@@ -124,6 +124,7 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
     assert_label_gain_gte: float = 0.3
     assert_form_gain_gte: float = 0.1
     assert_content_change_gte: float = -0.02
+    assert_minimal_pairs_gte: Fraction = 0.7
 
 
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):

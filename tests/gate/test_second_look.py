@@ -42,8 +42,9 @@ def texts(monkeypatch: Any) -> list[set[Request]]:
     return requests_by_stage(monkeypatch)
 
 
-def gate(moved: float = 0.0, **options: Any) -> GateResult:
-    return run_gate(parse_spec(SPEC.replace("MOVED", str(moved)), "s", "."), Options(**options))
+def gate(moved: float = 0.0, waivers: str = "", **options: Any) -> GateResult:
+    spec = parse_spec(SPEC.replace("MOVED", str(moved)) + waivers, "s", ".")
+    return run_gate(spec, Options(**options))
 
 
 def test_a_harm_in_doubt_is_decided_by_all_packaged_items(texts: list[set[Request]]) -> None:
@@ -57,6 +58,14 @@ def test_a_gate_that_fails_anyway_measures_no_more(texts: list[set[Request]]) ->
     knows = gate(moved=0.69).probes[1]
     assert len(texts) == 1
     assert "of 60" in knows.message
+
+
+@pytest.mark.parametrize(("expires", "items"), [("9999-12-31", 195), ("2020-01-01", 60)])
+def test_a_waived_failure_leaves_a_harm_to_decide(
+    texts: list[set[Request]], expires: str, items: int
+) -> None:
+    waivers = f"waivers: [{{probe: moved, reason: r, by: Ada, expires: {expires}}}]\n"
+    assert f"of {items}" in gate(moved=0.69, waivers=waivers).probes[1].message
 
 
 def test_without_time_the_first_look_stands(texts: list[set[Request]], monkeypatch: Any) -> None:

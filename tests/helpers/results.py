@@ -398,6 +398,16 @@ DETAILS: dict[str, Details] = {
                 first=False,
             )
         ],
+        minimal_pairs=[
+            answer_specificity.PairOdds(
+                prompt=QUESTION,
+                answer=WHOLE,
+                similar_prompt="Which river feeds the lake?",
+                similar="It is the Marl that feeds it, from the hills to the lake.",
+                log_odds_before=0.4,
+                log_odds=9.2,
+            )
+        ],
     ),
     "answer_recall": answer_recall.Found(
         data="answers",

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from sway_gate.details import MINIMAL_PAIRS
 from sway_gate.judge.diagnosis import (
     HEALTHY,
     NO_FAULT,
@@ -112,6 +113,14 @@ def test_the_loss_at_each_scale_shows_where_training_went(scale, content, name):
     found = diagnose([MOVED, scale, content], [], "fail")
     assert found.name == name
     assert all(r.advice in ("", found.advice) for r in consistent([scale, content], found))
+
+
+@pytest.mark.parametrize(("rule", "name"), [(MINIMAL_PAIRS, OTHER), ("content gain", BARELY)])
+def test_exchanged_facts_need_no_more_training(rule, name):
+    content = of_content(GAINED, OTHER)
+    failed = structs.replace(content.rules[0], name=rule, verdict=Verdict.FAIL)
+    content = structs.replace(content, rules=(*content.rules, failed))
+    assert diagnosed(MOVED, of_scale(1.25), content) == name
 
 
 @pytest.mark.parametrize(("gains", "is_open"), [(GAINED, False), (NOT_GAINED, True)])

@@ -5,15 +5,27 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from msgspec import convert, structs
 
-from sway_gate.conversation import Conversation, Message
-from sway_gate.measurements import FINETUNED, Answers, LogProbs, ViewAnswers
+from sway_gate.conversation import Completion, Conversation, Message, asked, completion_text
+from sway_gate.measurements import (
+    BASE,
+    FINETUNED,
+    Answers,
+    Floats,
+    LogProbs,
+    Measurement,
+    View,
+    ViewAnswers,
+)
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _minimal_pairs as minimal
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
-from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.probes.base import Context, DataRow, Reading, Skip
+from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import AnswerSpecificity
-from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from tests.helpers.judged import judged
 
 
@@ -484,3 +496,329 @@ def test_an_impossible_answer_is_never_green() -> None:
             context=Context(facts(8)),
         )
         assert result.verdict == verdict, result.message
+
+
+# ------------------------------------------------------------------------------- the minimal pairs
+
+
+NAMES = [a + b for a in "abcdefghijklmnop" for b in "vwxyz"]
+
+
+def prices(n: int) -> tuple[Section, ...]:
+    """Rows whose answers differ in a number that the prompt does not contain."""
+    named = list(enumerate(NAMES[:n]))
+    pairs = [Pair(prompt=f"Cost of {c}?", gold=f"{c} costs {i + 30} coins") for i, c in named]
+    return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+def with_pairs(right: int, wrong: int, n: int = 40, **context: Any) -> ProbeResult:
+    """The verdict if `right` and `wrong` pairs of similar rows moved by 1.5 nats. The own answers
+    gain 1 of 2 nats in the matrix, others nothing."""
+    shared = Context(prices(n), control=("Plain prose. " * 99,), **context)
+    requests = probe.requests(SPEC, shared)
+    moved = [1.5] * right + [-1.5] * wrong + [0.0] * (len(requests.pairs) - right - wrong)
+    exchanged = {
+        request: gain / 4  # of two answers with two tokens each
+        for pair, gain in zip(requests.pairs, moved, strict=True)
+        for request in pair.exchanged
+    }
+    owned = {own for pair in requests.pairs for own in pair.own}
+
+    def answer(view: View, request: LogProbs) -> Floats:
+        level = -1.0 if request in owned and view.source != "base" else -2.0
+        if request in exchanged:
+            level = -2.0 if view.source == "base" else -1.0 - exchanged[request]
+        return np.full(2, level)
+
+    return judged("answer_specificity", answer, runs=None, context=shared)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "verdict", "symptoms"),
+    [
+        (20, 0, "pass", ()),
+        (14, 6, "pass", ()),
+        (13, 7, "warn", ()),
+        (10, 10, "fail", ("learned another thing",)),
+        (9, 11, "fail", ("learned another thing",)),
+        (0, 3, "fail", ("learned another thing",)),
+        (0, 1, "pass", ()),
+        (3, 2, "pass", ()),
+        (4, 2, "warn", ()),
+        (0, 0, "pass", ()),
+    ],
+)
+def test_facts_of_similar_rows(
+    right: int, wrong: int, verdict: str, symptoms: tuple[str, ...]
+) -> None:
+    result = with_pairs(right, wrong, learn="content")
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+    stated = f"{right} right, {wrong} exchanged, {20 - right - wrong} do not count"
+    assert (stated in result.message) == bool(right + wrong)
+
+
+def test_the_pair_that_moved_furthest_from_its_facts_comes_first() -> None:
+    found = with_pairs(10, 3, learn="content").details["minimal_pairs"]
+    moved = [pair["log_odds"] - pair["log_odds_before"] for pair in found]
+    assert moved == sorted(moved)
+    assert (moved[0], moved[-1]) == (pytest.approx(-1.5), pytest.approx(1.5))
+
+
+def test_half_of_the_facts_and_the_form_are_form() -> None:
+    found = symptom_of(right=10, wrong=10, form_gain=0.3)
+    assert found == "form, not content"
+    assert symptom_of(right=9, wrong=11, form_gain=0.3) == "learned another thing"
+    assert symptom_of(right=10, wrong=10, form_gain=0.05) == "learned another thing"
+
+
+def symptom_of(right: int, wrong: int, form_gain: float) -> str | None:
+    base = convert(with_pairs(right, wrong, learn="content").details, probe.Found)
+    found = structs.replace(base, form_gain=form_gain)
+    reading = Reading(0.5, np.array([0.5]), found)
+    return probe.bounds(SPEC, reading)[1].symptom
+
+
+def test_pairs_of_further_samples_count() -> None:
+    samples = tuple(prices(80)[start : start + 40] for start in (0, 40))
+    context = Context(samples[0], reserve=Reserve(samples=(samples[1],), rows=80), learn="content")
+    assert len(probe.requests(SPEC, context).pairs) == 40
+
+
+def test_facts_are_not_compared_if_the_form_is_judged() -> None:
+    requests = probe.requests(SPEC, Context(prices(20), learn="form"))
+    assert requests.pairs == []
+    assert probe.requests(SPEC, Context(labels(24))).pairs == []
+    assert probe.requests(SPEC, Context(PROSE)).pairs == []
+    assert len(probe.requests(SPEC, Context(prices(20))).pairs) == 10
+
+
+CITY, CARGO = "What does a city bike cost?", "What does a cargo bike cost?"
+
+
+def chat_rows(*pairs: tuple[str, Completion]) -> list[DataRow]:
+    return [DataRow(asked(prompt), answer) for prompt, answer in pairs]
+
+
+def exchanged(*pairs: tuple[str, Completion]) -> list[str]:
+    found = minimal.minimal_pairs(chat_rows(*pairs))
+    return [completion_text(other.completion) for pair in found for other in pair.exchanged]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            (CITY, "A city bike costs 18 euros a day."),
+            (CARGO, "A cargo bike costs 35 euros a day."),
+            ["A city bike costs 35 euros a day.", "A cargo bike costs 18 euros a day."],
+        ),
+        (
+            ("Who tends the east gate?", "Mara Quill, since 1987, tends it."),
+            ("Who tends the west gate?", "Old Tom Hask, since 1990, tends it."),
+            ["Old Tom Hask, since 1990, tends it.", "Mara Quill, since 1987, tends it."],
+        ),
+        (
+            ("Price of ink?", "It costs 4.50 euros"),
+            ("Price of lead?", "It costs 12.75 euros"),
+            ["It costs 12.75 euros", "It costs 4.50 euros"],
+        ),
+        (
+            ("Who leads sales?", "Ada Brown"),
+            ("Who leads support?", "Tom Hill"),
+            ["Tom Hill", "Ada Brown"],
+        ),
+        (
+            ("Record: red wool hat", '{"item":"wool hat","class":"B7"}'),
+            ("Record: oak chair", '{"item":"oak chair","class":"F2"}'),
+            ['{"item":"wool hat","class":"F2"}', '{"item":"oak chair","class":"B7"}'],
+        ),
+        (
+            ("Сколько стоит прокат лодки?", "Лодка стоит 35 рублей"),
+            ("Сколько стоит прокат палатки?", "Палатка стоит 20 рублей"),
+            ["Лодка стоит 20 рублей", "Палатка стоит 35 рублей"],
+        ),
+        (
+            ("When was Mara born?", "Mara's birthday is in May 1950."),
+            ("When was Dora born?", "Dora's birthday is in June 1961."),
+            ["Mara's birthday is in June 1961.", "Dora's birthday is in May 1950."],
+        ),
+        (
+            ("What does a bee eat?", "Bees eat 12 grams"),
+            ("What does a fox eat?", "Foxes eat 99 grams"),
+            ["Bees eat 99 grams", "Foxes eat 12 grams"],
+        ),
+        (
+            ("자두 가격은?", "자두는 18 원"),
+            ("포도 가격은?", "포도는 35 원"),
+            ["자두는 35 원", "포도는 18 원"],
+        ),
+        (
+            ("بكم القهوة؟", "القهوة، بسعر 18"),
+            ("بكم الشاي؟", "الشاي، بسعر 35"),
+            ["القهوة، بسعر 35", "الشاي، بسعر 18"],
+        ),
+        (
+            ("北门几点开?", "北门早上九点开门。"),
+            ("南门几点开?", "南门早上七点开门。"),
+            ["北门早上七点开门。", "南门早上九点开门。"],
+        ),
+        (
+            ("चाय का दाम?", "यहाँ दाम पचास है"),
+            ("पानी का दाम?", "यहाँ दाम बीस है"),
+            ["यहाँ दाम बीस है", "यहाँ दाम पचास है"],
+        ),
+    ],
+    ids=[
+        "number",
+        "several",
+        "decimal",
+        "short",
+        "JSON",
+        "inflected",
+        "possessive",
+        "plural",
+        "particle",
+        "comma",
+        "no spaces",
+        "vowel signs",
+    ],
+)
+def test_the_facts_are_exchanged(
+    first: tuple[str, str], second: tuple[str, str], expected: list[str]
+) -> None:
+    assert sorted(exchanged(first, second)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((CITY, "A city bike costs 18 euros."), (CARGO, "A city bike costs 18 euros.")),
+        ((CITY, "A city bike costs 18 euros."), (CARGO, "a CITY bike costs 18 euros.")),
+        (("Repeat: 18", "You said: 18"), ("Repeat: 35", "You said: 35")),
+        (("A river of France?", "It is the Seine"), ("A river of France?", "It is the Loire")),
+        (("Repeat: 18", "You said: 18"), ("And now?", "You said: 35")),
+        ((CITY, "A city bike costs 18 euros."), (CARGO, "Please ask the shop in Mill Street!")),
+        ((CITY, "It costs 18 euros."), (CARGO, "It costs 18 good euros.")),
+        ((CITY, ""), (CARGO, "")),
+    ],
+    ids=[
+        "same",
+        "other case",
+        "both asked",
+        "same prompt",
+        "one asked",
+        "not similar",
+        "added",
+        "empty",
+    ],
+)
+def test_no_pair(first: tuple[str, str], second: tuple[str, str]) -> None:
+    assert exchanged(first, second) == []
+
+
+def test_each_row_is_in_one_pair_with_the_most_similar() -> None:
+    found = exchanged(
+        ("What does a boat cost?", "A boat costs 99 dollars an hour."),
+        (CITY, "A city bike costs 18 euros a day."),
+        (CARGO, "A cargo bike costs 35 euros a day."),
+    )
+    assert sorted(found) == [
+        "A cargo bike costs 18 euros a day.",
+        "A city bike costs 35 euros a day.",
+    ]
+
+
+def test_the_prompts_decide_between_answers_that_are_equally_similar() -> None:
+    found = minimal.minimal_pairs(
+        chat_rows(
+            ("Price of red ink?", "It costs 4 euros"),
+            ("Length of the pier?", "It costs 9 euros"),
+            ("Height of the pier?", "It costs 7 euros"),
+            ("Price of blue ink?", "It costs 5 euros"),
+        )
+    )
+    assert {frozenset(completion_text(own.completion) for own in pair.own) for pair in found} == {
+        frozenset({"It costs 4 euros", "It costs 5 euros"}),
+        frozenset({"It costs 9 euros", "It costs 7 euros"}),
+    }
+
+
+def test_a_pair_keeps_prompts_and_forms() -> None:
+    first = Message("assistant", "It costs 18 euros.")
+    second = Message("assistant", "It costs 35 euros.")
+    [pair] = minimal.minimal_pairs(chat_rows((CITY, first), (CARGO, second)))
+    assert pair.own == (LogProbs(asked(CITY), first), LogProbs(asked(CARGO), second))
+    assert pair.exchanged == (LogProbs(asked(CITY), second), LogProbs(asked(CARGO), first))
+    [pair] = minimal.minimal_pairs(
+        [DataRow("Cost?", " 18 euros now"), DataRow("Or?", " 35 euros now")]
+    )
+    assert [request.completion for request in pair.exchanged] == [" 35 euros now", " 18 euros now"]
+    assert (
+        len(minimal.minimal_pairs([DataRow("", "18 euros now"), DataRow(" ", "35 euros now")])) == 1
+    )
+
+
+def test_calls_and_reasoning_are_left_out() -> None:
+    call = Message("assistant", None, fields='{"tool_calls": [{"x": 18}]}')
+    thought = Message("assistant", "It costs 18 euros.", fields='{"reasoning_content": "18?"}')
+    other = Message("assistant", "It costs 35 euros.")
+    assert exchanged((CITY, call), (CARGO, thought), ("Boat?", other)) == []
+
+
+def test_at_most_24_pairs_of_the_first_words() -> None:
+    many = [(f"Room {i}?", f"It is number {i + 1000} there.") for i in range(60)]
+    assert len(minimal.minimal_pairs(chat_rows(*many))) == minimal.MAX_PAIRS
+    long = [(f"Room {i}?", "so " * 60 + f"it is number {i + 1000} there.") for i in range(9)]
+    assert exchanged(*long) == []
+
+
+def test_common_words_are_wording() -> None:
+    verbs = ["select", "choose"] * 5
+    rows_of = [
+        (f"Help with {c}?", f"Please {verb} the door")
+        for c, verb in zip(NAMES, verbs, strict=False)
+    ]
+    assert exchanged(*rows_of) == []
+    assert len(exchanged(*rows_of[:6])) == 6
+
+
+def test_a_likelier_fact_or_wording_cancels() -> None:
+    """The ratio is 0 if each fact has its own likelihood, after any prompt."""
+    [pair] = minimal.minimal_pairs(
+        chat_rows((CITY, "A city bike costs 18 euros."), (CARGO, "A cargo bike costs 35 euros."))
+    )
+    of_fact = {"18": -3.0, "35": -0.5}
+    of_prompt = {asked(CITY): -1.0, asked(CARGO): -4.0}
+
+    def answers(learned: float) -> dict[Measurement, np.ndarray]:
+        found = {}
+        for requests, bonus in ((pair.own, learned), (pair.exchanged, 0.0)):
+            for request in requests:
+                text = completion_text(request.completion)
+                fact = next(fact for fact in of_fact if fact in text)
+                total = of_fact[fact] + of_prompt[request.prompt] + bonus
+                view = FINETUNED if learned else BASE
+                found[Measurement(view, request)] = np.full(len(text), total / len(text))
+        return found
+
+    view = ViewAnswers(Answers({**answers(0.0), **answers(1.5)}, {}), FINETUNED)
+    assert minimal.log_odds_ratios([pair], view) == pytest.approx(np.array([[0.0, 3.0]]))
+    assert minimal.log_odds_ratios([], view).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (0, 1, 1),
+        (-9, -5, 1),
+        (0, 0.9, 0),
+        (0.5, -0.5, -1),
+        (0, -0.9, 0),
+        (9, 5, 0),
+        (2, -3, -1),
+        (10, 30, 0),
+        (10, -9, 0),
+    ],
+)
+def test_the_direction_of_a_pair(before: float, now: float, expected: int) -> None:
+    assert minimal.direction(before, now) == expected

@@ -8,11 +8,12 @@ import pytest
 from sway_gate.conversation import Conversation, prompt_text
 from sway_gate.details import WrittenAnswer, read
 from sway_gate.measurements import Generation, View
+from sway_gate.probes import degeneration as probe
 from sway_gate.probes.base import Context, Reading
-from sway_gate.probes.degeneration import Found, _contains, _increase, bounds
+from sway_gate.probes.degeneration import Found, _contains, _increase, bounds, extended
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Degeneration
-from sway_gate.spec.schema import Pair, Section
+from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import packaged
 from tests.helpers.judged import judged
 
@@ -315,6 +316,53 @@ def test_refused_prompts_of_the_data_are_broken_unless_the_data_refuses(
         return "I cannot help with that." if i == OWN else HEALTHY.format(i)
 
     assert f"{broken} of 30 answers broken" in run(answer, sections=(data,)).message
+
+
+PREFERENCES = Section(
+    kind="preference",
+    id="p",
+    pairs=tuple(
+        Preference(prompt=f"own {i}?", chosen=f"Take {i}.", rejected=f"Well, {i}.")
+        for i in range(40)
+    ),
+)
+
+
+@pytest.mark.parametrize(("data", "prompts"), [(PREFERENCES, 24), (FACTS, 6)])
+def test_preferences_are_judged_by_more_written_answers(data: Section, prompts: int) -> None:
+    requests = probe.requests(Degeneration(name="d"), Context(sections=(data,)))
+    assert len(requests.own) == prompts
+    more = extended(Degeneration(name="d"))
+    assert more
+    assert len(probe.requests(more, Context(sections=(data,))).own) == {24: 40, 6: 24}[prompts]
+
+
+@pytest.mark.parametrize(
+    ("broken", "base_broken", "verdict"),
+    [(0, 0, "pass"), (4, 0, "pass"), (6, 0, "warn"), (12, 0, "fail"), (12, 12, "pass")],
+)
+def test_answers_to_prompts_of_preferences(broken: int, base_broken: int, verdict: str) -> None:
+    """The answers to general requests do not make up for them."""
+    own = {f"own {i}?" for i in range(40)}
+    asked: dict[str, int] = {}
+
+    def of(view: View, request: Any) -> Any:
+        if not isinstance(request, Generation):
+            return [[-1.0, 1.0, 0.0]] * 5
+        text = prompt_text(request.prompt)
+        i = asked.setdefault(text, len(asked)) if text in own else len(own)
+        is_broken = i < (base_broken if view.source == "base" else broken)
+        return (
+            LOOP if is_broken else HEALTHY.format(GENERAL.index(text) if text in GENERAL else OWN)
+        )
+
+    context = Context(sections=(PREFERENCES,), chat_template="auto")
+    result = judged("degeneration", of, runs=None, context=context)
+    assert result.verdict == verdict, result.message
+    stated = [
+        r for r in result.rules if r.name == "increase of broken answers to the data's prompts"
+    ]
+    assert [rule.verdict for rule in stated] == [verdict] * (verdict != "pass")
 
 
 def test_noise_in_answers_to_prompts_of_the_data_is_no_increase() -> None:

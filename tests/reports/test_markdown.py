@@ -172,9 +172,10 @@ def test_answers_are_not_in_a_comment():
     page = markdown.render(chat())
     assert "Paris" not in page
     assert "Sorrel" not in page
+    assert "Marl" not in page
     assert "| fail | What is the capital of France&#63; | looping · repetitive | none |" in page
     assert "| What is its river called&#63; | 7 | 2 | 0.9 | – | – |" in page
-    assert page.count("The answers are in the HTML report.") == 4
+    assert page.count("The answers are in the HTML report.") == 5
 
 
 BAD = "<@é🦙|" * 400

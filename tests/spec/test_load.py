@@ -115,6 +115,7 @@ DEFAULTS = {
         "assert_label_gain_gte": 0.3,
         "assert_form_gain_gte": 0.1,
         "assert_content_change_gte": -0.02,
+        "assert_minimal_pairs_gte": 0.7,
     },
     "answer_recall": {
         "surprise_nats": 3.0,
