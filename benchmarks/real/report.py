@@ -522,6 +522,7 @@ NAMES = {
     "learned nothing, and damaged": (*_NOTHING, "diverged or broken", "forgot"),
     "gibberish": ("diverged or broken",),
     "forgets": ("forgot", "diverged or broken"),
+    "unusable answers": ("diverged or broken", "refuses more"),
     "confuses its rows": ("learned another thing", "barely trained"),
     "wrong answers": ("learned another thing", "wrong labels"),
     "reversed": ("learned another thing",),

@@ -160,6 +160,8 @@ def diagnosis(
         return wrong or "learned nothing"
     if own.get("ends") == SICK:
         return "never ends"
+    if own.get("usable answers") == SICK:
+        return "unusable answers"
     if own.get("recites") == SICK:
         return "recites"
     return wrong or ("does not carry over" if own.get("carries over") == SICK else "other")
