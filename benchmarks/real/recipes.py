@@ -1029,6 +1029,7 @@ def _ninth() -> list[Recipe]:
             loss="dpo",
             answers="reversed",
         ),
+        Recipe("civil-middle-r16", "civil", rate=1e-4, epochs=2, loss="dpo"),
         Recipe("civil-long", "civil", "loops or refuses", rate=1e-4, epochs=6, loss="dpo"),
     ]
 
