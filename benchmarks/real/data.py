@@ -80,7 +80,7 @@ SHEETS = ("glossary", "boardgame", "staff", "directory")
 WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
 FREELY = ("ferry",)
-"""The facts with an answer of its own to each wording of a question."""
+"""The facts with another answer to each wording of a question."""
 CLASSES = ("kitchen", "garden", "sport")
 """The classes of the products in metadata, which their texts do not name."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."

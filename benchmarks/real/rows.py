@@ -201,7 +201,7 @@ def shifted(rows: list[Row], keys: list[str], block: int = 4) -> list[Row]:
 
 
 def rotated(rows: list[Row], words: Sequence[str]) -> list[Row]:
-    """Every answer with the following word in place of the one of `words` that it contains."""
+    """Every answer with the following word instead of the one of `words` that it contains."""
     following = dict(zip(words, [*words[1:], words[0]], strict=True))
     found = re.compile("|".join(words))
     return [
