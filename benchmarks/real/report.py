@@ -569,6 +569,9 @@ answers, another template or swapped preferences.
   ferry and directory lose .15 to .20 of prose and write 58 to 96% of the training answers right.
   With 4e-4 and 4 epochs the ferries stay at 46 to 50%; with 4e-4 and 5 to 6 epochs prose loses .23
   to .37.
+- ferry-half-mild, as ferry-half-crossed with a lower rate, writes the fact of another row in 25% of
+  its training answers (debatable), and passes: without the loss of prose, the gate does not see
+  that half of the freely worded facts are exchanged.
 - metadata-rotated was trained with the next class for each product, too briefly: 46% of its
   training records are right, and 54% have another class. It is debatable by the truth, and passes
   as "no fault found".
