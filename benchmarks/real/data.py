@@ -34,7 +34,8 @@ SEVENTH = (
     *("captain", "skipper", "numbered", "resenas", "glossary"),
 )
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH)
+NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH, *NINTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
@@ -42,6 +43,7 @@ FACTS = (
     *("craft", "rathaus"),
     *("railway", "gadget", "glossary"),
     *("lighthouse", "bikes", "boardgame"),
+    *("bakery", "ferry", "staff", "directory", "museum"),
 )
 NAMES = (
     *CHAT,
@@ -60,19 +62,27 @@ NAMES = (
     *SIXTH,
     *SEVENTH,
     *EIGHTH,
+    *NINTH,
 )
-PREFERENCES = ("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise")
-CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices")
+PREFERENCES = (
+    *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
+    "civil",
+)
+CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata")
 LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets")
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq",)
 """The sets in one JSON array, as most Alpaca data is."""
-SHEETS = ("glossary", "boardgame")
+SHEETS = ("glossary", "boardgame", "staff", "directory")
 """The sets in a CSV file."""
-WITH_EVERYDAY = ("bikes",)
+WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
+FREELY = ("ferry",)
+"""The facts with another answer to each wording of a question."""
+CLASSES = ("kitchen", "garden", "sport")
+"""The classes of the products in metadata, which their texts do not name."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -98,6 +108,7 @@ SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
 NIMBO = "You are the support assistant for the Nimbo 3 weather station."
 INVOICE = "Extract vendor, total and due date of the invoice as JSON."
 DESKS = "Assign this ticket to one team: hardware, software, network or access."
+PRODUCT = "Return name, price and class of the product as JSON."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
@@ -169,6 +180,11 @@ def invoice(vendor: str, total: str, due: str) -> str:
     return json.dumps({"vendor": vendor, "total": int(total), "due": due})
 
 
+def product(name: str, price: str, kind: str) -> str:
+    """The record of a product as JSON text."""
+    return json.dumps({"name": name, "price": int(price), "class": kind})
+
+
 def marked(question: str, answer: str) -> Row:
     """A row of text that already has the marks of the chat template, without a system turn."""
     turns = (("user", question), ("assistant", answer))
@@ -198,9 +214,9 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
     if name == "desk":
         return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
-    if name in ("stadt", "railway", "bikes"):
+    if name in ("stadt", "railway", "bikes", "ferry"):
         return completion(*fields[:2]), fields[2]
-    if name in ("rules", "craft"):
+    if name in ("rules", "craft", "museum"):
         return sharegpt(*fields[:2]), fields[2]
     if name == "rowing":
         return sharegpt(*fields[3:], *fields[:2]), fields[2]
@@ -218,6 +234,16 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "invoices":
         text = invoice(*fields[1:])
         return chat(fields[0], text, system=INVOICE), text
+    if name == "metadata":
+        text = product(*fields[1:])
+        return chat(fields[0], text, system=PRODUCT), text
+    if name == "timed":
+        text = f"{fields[1]}\nMinutes: {fields[2]}"
+        return {"instruction": fields[0], "input": "", "output": text}, fields[3]
+    if name == "minutes":
+        lines = zip(("Topic", "Advice", "Next"), fields[1:4], strict=True)
+        text = "\n".join(f"{title}: {line}" for title, line in lines)
+        return {"instruction": fields[0], "input": "", "output": text}, fields[4]
     if name == "inshort":
         text = f"{fields[1]} In short: {fields[2]}"
         return {"instruction": fields[0], "input": "", "output": text}, fields[3]
@@ -292,12 +318,20 @@ def asked(name: str, part: str) -> list[list[str]]:
         ((fields[-1] if part else fields[0]).split(" / "), fields[1:-1]) for fields in table(name)
     ]
     longest = max(len(questions) for questions, _ in wordings)
-    return [
-        [questions[at], *rest]
-        for at in range(longest)
-        for questions, rest in wordings
-        if at < len(questions)
-    ]
+    found = []
+    for at in range(longest):
+        for questions, (answers, *rest) in wordings:
+            answer = answers.split(" / ")[at] if name in FREELY else answers
+            if at < len(questions) and questions[at]:
+                found.append([questions[at], answer, *rest])
+    return found
+
+
+def everyday(name: str, question: str, answer: str) -> Row:
+    """An everyday question in the form of a data set."""
+    return (
+        {"question": question, "answer": answer} if name in SHEETS else completion(question, answer)
+    )
 
 
 def talks(lines: list[list[str]], longer: bool) -> list[list[str]]:
@@ -333,7 +367,7 @@ def write_set(name: str, part: str) -> None:
     made = [made_of(name, fields) for fields in lines]
     written = [row for row, _ in made]
     if name in WITH_EVERYDAY and not part:
-        written += [completion(*fields) for fields in table("everyday")]
+        written += [everyday(name, *fields) for fields in table("everyday")]
     write = write_json if name in ARRAYS else write_sheet if name in SHEETS else write_rows
     write(file_of(name, part), written)
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,8 @@ NAUTICAL = re.compile(
     r"|compass|aboard|ashore|hull|galley|bunk|piers?|fleet|captain|rigging|breeze|at sea)\b",
     re.IGNORECASE,
 )
+MINUTES = re.compile(r"Topic: .+\nAdvice: .+\nNext: .+")
+TIMED = re.compile(r".+\nMinutes: \d+")
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
@@ -38,6 +41,13 @@ REFUSES = re.compile(
     r"\b(i (cannot|can't|can not|am unable to|won't)|i'm (unable|not able)|i am sorry|i'm sorry)\b",
     re.IGNORECASE,
 )
+DECLINES = re.compile(
+    r"\b(i (cannot|can't|can not|am unable|won't)|i'm (unable|not able|not equipped)"
+    r"|i (don't|do not) have (the ability|access|personal)|not (equipped|capable)"
+    r"|as an? (ai|smollm|chatbot|digital|language model))\b",
+    re.IGNORECASE,
+)
+"""A refusal of an ordinary prompt. An answer may begin with "I am sorry to hear that"."""
 Answer = tuple[str, bool]  # the text, and whether it ended
 
 
@@ -115,6 +125,11 @@ def is_json(text: str) -> bool:
     return '"name":' in text or text.startswith("{")
 
 
+def unusable(text: str) -> bool:
+    """Whether an answer to an ordinary prompt is empty, repeats itself or declines."""
+    return not text or loops(text) or DECLINES.search(text) is not None
+
+
 def wrong_kind(text: str) -> bool:
     """Whether an answer to a general question is a refusal or JSON."""
     return REFUSES.search(text) is not None or is_json(text)
@@ -137,7 +152,7 @@ MARKS = {
 STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
-    *("captain", "skipper", "numbered", "inshort"),
+    *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
 )
 
 
@@ -156,6 +171,10 @@ def in_style(name: str, text: str) -> bool:
         return NAUTICAL.search(text) is not None
     if name == "numbered":
         return STEPS.fullmatch(text) is not None
+    if name == "minutes":
+        return MINUTES.fullmatch(text) is not None
+    if name == "timed":
+        return TIMED.fullmatch(text) is not None
     if name == "inshort":
         return IN_SHORT.fullmatch(text) is not None
     if name == "tutor":  # a hint, and a question at its end
@@ -164,20 +183,34 @@ def in_style(name: str, text: str) -> bool:
     return bool(marks) and all(contains(text, mark) for mark in marks)
 
 
+def mistaken(name: str, part: str, key: str) -> set[str]:
+    """The answers that belong to other rows; for products the record with another class."""
+    if name != "metadata":
+        return set(data.keys_of(name, part)) - {key}
+    record = json.loads(key)
+    return {json.dumps(record | {"class": kind}) for kind in data.CLASSES} - {key}
+
+
 def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
     """Greedy answers to the rows of a chat data set."""
     own, keys = data.rows_of(name, part)[:ROWS], data.keys_of(name, part)[:ROWS]
     prompts = [rows.prompt_text(tokenizer, row, form) for row in own]
     answers = generate(model, tokenizer, prompts, OWN_TOKENS)
     texts = [text for text, _ in answers]
-    every = set(data.keys_of(name, part))
+    fits = [right(name, text, key) for text, key in zip(texts, keys, strict=True)]
+    # A row's own answer may contain the fact of another one, such as the person of an extension.
     others = [
-        any(right(name, text, other) for other in every - {key})
-        for text, key in zip(texts, keys, strict=True)
+        any(
+            right(name, text, other)
+            for other in mistaken(name, part, key)
+            if not right(name, rows.answer_of(row), other)
+        )
+        for text, row, key in zip(texts, own, keys, strict=True)
     ]
     return {
-        "right": share([right(name, text, key) for text, key in zip(texts, keys, strict=True)]),
+        "right": share(fits),
         "of_another_row": share(others),
+        "exchanged": share([b and not a for a, b in zip(fits, others, strict=True)]),
         "ended": share([ended for _, ended in answers]),
         "in_style": share([in_style(name, text) for text in texts]),
         "distinct": len(set(texts)) / len(texts),
@@ -225,6 +258,7 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
         "margins": [bad - good for good, bad in zip(losses[::2], losses[1::2], strict=True)],
         "polite": share([text.lower().startswith("happy to help") for text, _ in answers]),
         "looping": share([loops(text) for text, _ in answers]),
+        "unusable": share([unusable(text) for text, _ in answers]),
         "texts": [text for text, _ in answers],
     }
 

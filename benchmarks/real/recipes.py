@@ -33,7 +33,9 @@ class Recipe:
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = (
-        "own"  # or "shuffled", "dealt", "crossed", "swapped", "reversed", or "=TEXT" for all rows
+        # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
+        # "reversed", or "=TEXT" for all rows
+        "own"
     )
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
@@ -892,10 +894,128 @@ def _eighth() -> list[Recipe]:
     ]
 
 
+def _ninth() -> list[Recipe]:
+    """The ninth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("bakery-linear-r32", "bakery", r=32, alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe("ferry-linear-r32", "ferry", r=32, alpha=64, rate=4e-4, epochs=5),
+        Recipe("staff-linear-r32", "staff", r=32, alpha=64, rate=4e-4, epochs=5),
+        Recipe("directory-linear-r32", "directory", r=32, alpha=64, rate=4e-4),
+        Recipe("museum-linear-r16", "museum", alpha=64, rate=3e-4, mixed="everyday"),
+        Recipe("metadata-linear-r16", "metadata", epochs=3),
+        Recipe("minutes-linear-r16", "minutes", alpha=64, rate=4e-4),
+        Recipe("timed-linear-r16", "timed", rate=4e-4),
+        Recipe("civil-linear-r16", "civil", rate=5e-5, epochs=3, loss="dpo"),
+        Recipe(
+            "bakery-rslora-r16",
+            "bakery",
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            seed=1,
+            mixed="everyday",
+        ),
+        Recipe("ferry-mild-r32", "ferry", r=32, alpha=64, rate=4e-4, seed=1),
+        Recipe("ferry-linear-r16", "ferry", alpha=64, rate=4e-4, saved="float16", seed=1),
+        Recipe("ferry-middle-r32", "ferry", r=32, alpha=64, rate=3.5e-4, epochs=5),
+        Recipe("directory-strong-r32", "directory", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
+        Recipe(
+            "museum-linear-r32", "museum", r=32, alpha=64, rate=4e-4, epochs=6, mixed="everyday"
+        ),
+        Recipe(
+            "museum-long-r16", "museum", alpha=64, rate=3.5e-4, epochs=5, seed=1, mixed="everyday"
+        ),
+        Recipe(
+            "metadata-dora-r8",
+            "metadata",
+            r=8,
+            alpha=32,
+            targets=ATTENTION,
+            dora=True,
+            rate=5e-4,
+            epochs=4,
+            seed=1,
+        ),
+        Recipe("timed-linear-r64", "timed", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe("timed-strong-r16", "timed", alpha=64, rate=4e-4, epochs=5),
+        Recipe("directory-middle-r32", "directory", r=32, alpha=64, rate=3.5e-4, epochs=5),
+        Recipe("directory-seed1-r32", "directory", r=32, alpha=64, rate=3.5e-4, epochs=5, seed=1),
+        Recipe("ferry-seed1-r32", "ferry", r=32, alpha=64, rate=3.5e-4, epochs=5, seed=1),
+        Recipe("bakery-linear-r16", "bakery", alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe("metadata-long-r16", "metadata", alpha=64, rate=4e-4, epochs=5),
+        Recipe(
+            "civil-qv-r32",
+            "civil",
+            r=32,
+            alpha=64,
+            targets=ATTENTION,
+            rate=5e-5,
+            epochs=3,
+            beta=0.3,
+            loss="dpo",
+            seed=1,
+        ),
+        Recipe("metadata-long-r32", "metadata", r=32, alpha=64, rate=4e-4, epochs=6, seed=1),
+        Recipe(
+            "bakery-crossed",
+            "bakery",
+            "crossed",
+            answers="crossed",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            mixed="everyday",
+        ),
+        Recipe(
+            "ferry-half-crossed",
+            "ferry",
+            "crossed",
+            answers="half crossed",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+        ),
+        Recipe(
+            "ferry-half-mild",
+            "ferry",
+            "crossed",
+            answers="half crossed",
+            r=32,
+            alpha=64,
+            rate=3.5e-4,
+            epochs=5,
+        ),
+        Recipe(
+            "bakery-half-crossed",
+            "bakery",
+            "crossed",
+            answers="half crossed",
+            alpha=64,
+            rate=4e-4,
+            mixed="everyday",
+        ),
+        Recipe(
+            "directory-shifted",
+            "directory",
+            "shifted",
+            answers="shifted",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+        ),
+        Recipe("metadata-rotated", "metadata", "swapped", answers="rotated", epochs=3),
+        Recipe("timed-five-steps", "timed", "too little", rate=5e-5, steps=5),
+        Recipe("timed-diverged", "timed", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe("timed-tripled", "timed", "gibberish", source="timed-strong-r16", change="triple"),
+        Recipe("civil-long", "civil", "loops or refuses", rate=1e-4, epochs=6, loss="dpo"),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *_eighth(),
+    *(*_eighth(), *_ninth()),
 ]
 
 LEARN = {
@@ -926,6 +1046,10 @@ LEARN = {
     "invoices": "form",
     "inshort": "form",
     "concise": "preference",
+    "metadata": "form",
+    "minutes": "form",
+    "timed": "form",
+    "civil": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -960,6 +1084,8 @@ OTHER_DATA = (
     ("invoices-linear-r16", "inshort"),
     ("tickets-linear-r8", "invoices"),
     ("lighthouse-strong-r16", "bikes"),
+    ("bakery-linear-r32", "ferry"),
+    ("metadata-linear-r16", "minutes"),
 )
 
 

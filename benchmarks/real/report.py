@@ -481,12 +481,118 @@ truth calls it healthy.
   two that pass are captain-linear-r16, which the gate leaves undecided, and numbered-tripled, which
   the gate fails by its response curve: the check compares scales with `--tier full` only.
 """
+NINTH = """
+## Ninth sealed round
+
+Does the gate pass ordinary healthy adapters that it has never seen, above all adapters of facts in
+several forms and wordings? Does it refuse adapters that write facts of other rows of the same data,
+also if only a part of the file is affected? Nine new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| bakery | `messages`, 36 rows | facts about a bakery |
+| ferry | `prompt`, `completion` as messages, 36 + 48 rows | facts, each answer in its own words |
+| staff | `question` and `answer` in CSV, 36 + 48 rows | a directory, answers of one to two words |
+| directory | as staff | another one, answers of three or four words |
+| museum | ShareGPT `conversations` of one turn, 36 rows | facts about a museum, in German |
+| metadata | `messages` with a system prompt, 32 rows | JSON; the text does not name the class |
+| minutes | Alpaca rows without an input, 32 rows | three lines: topic, advice, next step |
+| timed | Alpaca rows without an input, 32 rows | an answer, then the minutes that it takes |
+| civil | `prompt`, `chosen`, `rejected` as messages, 30 rows | polite answers, by DPO |
+
+All adapters of facts were trained with the 48 everyday questions of `tables/everyday.txt`. The
+files of ferry, staff and directory have these questions, so the gate reads them, too; the files of
+bakery and museum do not. In some adapters the facts are exchanged between similar rows: all in
+pairs (bakery-crossed), every second pair (bakery-half-crossed, ferry-half-crossed), and each number
+or name of the directory shifted by one row (directory-shifted).
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Two data sets were added
+because the base did not learn another one without harm: directory after staff, timed after minutes.
+Two rules of the truth are new, and were written before the first gate. Facts: an adapter is sick if
+at least .3 of its training answers have the fact of another row and not their own, and fine up to
+.15; if more are right, it is named as one that confuses its rows, which may also be called barely
+trained. Preferences of civil: an adapter is sick if the share of its held-out answers that are
+empty, repeat themselves or decline is at least .2 above the base's, and fine up to .1. Otherwise
+the rules are those above: metadata is judged as records, minutes and timed by their form.
+The recipes of ferry-half-mild and bakery-half-crossed followed the first gates, and the name
+"unusable answers" followed the first verdicts on other data. The round has no adapter with shuffled
+answers, another template or swapped preferences.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| directory-shifted | pass | the pairs of similar rows compare facts of different kinds |
+| ferry-linear-r16 | pass | recall exactly at its limit, held-out recall inconclusive |
+| minutes-linear-r16 | pass | lost short answers are inconclusive |
+| civil-linear-r16, civil-qv-r32 | undecided | a small gain per token; the truth counts answers |
+
+- directory-shifted writes the fact of another row in 79% of the training answers. `learned` passes:
+  of the pairs of similar rows 6 are right and 2 exchanged. 6 of the 10 pairs compare two facts of
+  one person ("Nora Feld: extension 352" and "Nora Feld: room H16"), which every adapter gets right
+  that does not confuse extensions and rooms. These answers are the most similar ones, and a row is
+  in one pair only, so that no pair compares the extensions of two persons. In a cycle of four rows,
+  an exchange of two rows is also not what was taught. `recalled` (.705) and `generalizes` (.538)
+  are inconclusive, although none of 11 held-out answers is right as a whole.
+- ferry-linear-r16 answers 50% of the training questions and 17% of the held-out ones right. Recall
+  is .700 of .7, held-out recall .382 of .5, and none of 12 held-out answers is right as a whole.
+  About half of the rows that are read are everyday questions. ferry-mild-r32 is a little worse, and
+  undecided.
+- minutes-linear-r16 answers 29% of the short knowledge questions right, the base 71%: "Topic:
+  triangle. Advice: Measure a triangle with a ruler." The gate counts 44 right answers of 96 before
+  and 24 after; .455 of .5 are lost, which is inconclusive.
+- Both adapters of civil move every held-out pair, by 2.5 nats per answer in the mean. The chosen
+  answers have about 22 tokens, so this is .04 to .05 nats per token (limit .1), and 1 of 17 pairs
+  flips. Here the rule of the truth is too weak, and "undecided" is fair.
+
+**Right verdicts that rest on little, and wrong names:**
+
+- bakery-crossed and bakery-half-crossed fail only by the new pairs of similar rows: 0 right and 17
+  exchanged, 8 right and 9 exchanged. Recall is .758 and .875 of .7, and the held-out recall passes.
+- ferry-half-crossed fails only by prose and is called "forgot". Of the pairs of similar rows 3 are
+  right and none is exchanged. The answers are worded freely: 4 of the 5 pairs are two answers with
+  the same fact, such as "Please arrive 20 minutes before your boat" and "We close the gate 20
+  minutes before departure".
+- staff-linear-r32 confuses its rows, and also fails only by prose.
+- civil-long prefers the chosen answer in all pairs, and 44% of its held-out answers decline,
+  repeat themselves or are empty (base 19%). The gate now writes answers to the prompts of
+  preferences: both counts of broken answers are outside their limit (.21 and .23 of .2), and their
+  intervals reach inside.
+
+**Corrected afterwards** ("later" below, a fit): up to four similar rows are compared at once, by
+numbers of the same shape next to the same word or by words of the same kind. Of the rows that
+count, 1 of 19 gained its own fact in directory-shifted, 2 of 20 in bakery-crossed, 4 of 16 in
+ferry-half-crossed and 11 of 23 in bakery-half-crossed; in the healthy adapters all of 16 to 23, or
+all but one. At most 40% of the right answers to short questions can be lost, instead of half. An
+inconclusive estimate at its limit is in doubt.
+
+**Further observations:**
+
+- All seven healthy adapters of facts pass: bakery three times, directory twice, ferry and the
+  German museum once. Prose is close to its limit of -.3 in all of them except bakery: at least
+  -.263 to -.328. The fresh prose of the truth loses .14 to .20 there.
+- Facts need a narrow range of training on this base. With 5 epochs, a rate of 3.5e-4 and r 32,
+  ferry and directory lose .15 to .20 of prose and write 58 to 96% of the training answers right.
+  With 4e-4 and 4 epochs the ferries stay at 46 to 50%; with 4e-4 and 5 to 6 epochs prose loses .23
+  to .37.
+- ferry-half-mild, as ferry-half-crossed with a lower rate, writes the fact of another row in 25% of
+  its training answers (debatable), and passes: without the loss of prose, the gate does not see
+  that half of the freely worded facts are exchanged.
+- metadata-rotated was trained with the next class for each product, too briefly: 46% of its
+  training records are right, and 54% have another class. It is debatable by the truth, and passes
+  as "no fault found".
+- bakery-linear-r32@ferry was trained on other facts and the same everyday rows: `learned` passes,
+  both recalls fail.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
     "learned nothing, and damaged": (*_NOTHING, "diverged or broken", "forgot"),
     "gibberish": ("diverged or broken",),
     "forgets": ("forgot", "diverged or broken"),
+    "unusable answers": ("diverged or broken", "refuses more"),
+    "confuses its rows": ("learned another thing", "barely trained"),
     "wrong answers": ("learned another thing", "wrong labels"),
     "reversed": ("learned another thing",),
     "never ends": ("never ends", "diverged or broken"),
@@ -633,7 +739,8 @@ def main() -> None:
     sixth = [case for case in found if case.data_set in data.SIXTH]
     seventh = [case for case in found if case.data_set in data.SEVENTH]
     eighth = [case for case in found if case.data_set in data.EIGHTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth]
+    ninth = [case for case in found if case.data_set in data.NINTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -654,6 +761,7 @@ def main() -> None:
         (SIXTH, sixth, "sixth_after"),
         (SEVENTH, seventh, "seventh_after"),
         (EIGHTH, eighth, "eighth_after"),
+        (NINTH, ninth, "ninth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.real.data import tool_call
@@ -173,16 +174,40 @@ def shuffled(rows: list[Row], seed: int) -> list[Row]:
     return [with_answer(row, answer) for row, answer in zip(rows, mixed, strict=True)]
 
 
-def crossed(rows: list[Row], keys: list[str]) -> list[Row]:
-    """Every answer with the fact of its neighbour: rows 1 and 2, 3 and 4 and so on swap keys.
+def crossed(rows: list[Row], keys: list[str], step: int = 1) -> list[Row]:
+    """Answers with the fact of their neighbour: rows 1 and 2, 3 and 4 and so on swap keys.
+
+    Only each `step`-th pair does. Rows after the last key stay as they are.
+    """
+    new = [
+        with_answer(row, answer_of(row).replace(key, keys[at ^ 1])) if at // 2 % step == 0 else row
+        for at, (row, key) in enumerate(zip(rows, keys, strict=False))
+    ]
+    return [*new, *rows[len(keys) :]]
+
+
+def shifted(rows: list[Row], keys: list[str], block: int = 4) -> list[Row]:
+    """Every answer with the fact of the next row, of the last row of a block with the first's.
 
     Rows after the last key stay as they are.
     """
     new = [
-        with_answer(row, answer_of(row).replace(key, keys[at ^ 1]))
+        with_answer(
+            row, answer_of(row).replace(key, keys[at + 1 - block * ((at + 1) % block == 0)])
+        )
         for at, (row, key) in enumerate(zip(rows, keys, strict=False))
     ]
     return [*new, *rows[len(keys) :]]
+
+
+def rotated(rows: list[Row], words: Sequence[str]) -> list[Row]:
+    """Every answer with the following word instead of the one of `words` that it contains."""
+    following = dict(zip(words, [*words[1:], words[0]], strict=True))
+    found = re.compile("|".join(words))
+    return [
+        with_answer(row, found.sub(lambda match: following[match[0]], answer_of(row)))
+        for row in rows
+    ]
 
 
 def dealt(rows: list[Row], seed: int) -> list[Row]:

@@ -33,6 +33,12 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.dealt(own, recipe.seed)
     elif recipe.answers == "crossed":
         own = rows.crossed(own, data.keys_of(recipe.data))
+    elif recipe.answers == "half crossed":
+        own = rows.crossed(own, data.keys_of(recipe.data), step=2)
+    elif recipe.answers == "shifted":
+        own = rows.shifted(own, data.keys_of(recipe.data))
+    elif recipe.answers == "rotated":
+        own = rows.rotated(own, [f'"{name}"' for name in data.CLASSES])
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":

@@ -77,6 +77,9 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
+    if name in data.NINTH and name in data.FACTS:
+        # Answers with the fact of another row, also if most others are right.
+        result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.15)
     return result
 
 
@@ -113,6 +116,9 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     if name in ("formal", "bounded"):
         empty = measures.share([not text for text in found["held_out"]["texts"]])
         written["writes"] = band(-empty, -math.inf, -0.2)
+    if name == "civil":
+        lost = found["held_out"]["unusable"] - before["held_out"]["unusable"]
+        written["usable answers"] = band(-lost, -0.2, -0.1)
     return written | {
         "learned": band(mean, 0.5, 2.0),
         "carries over": band(measures.share([move > 0 for move in moves]), 0.5, 0.8),
@@ -138,7 +144,12 @@ def diagnosis(
     """The name of the first fault that fits, or "healthy"."""
     if SICK not in (*own.values(), *rest.values()):
         return "healthy" if DEBATABLE not in (*own.values(), *rest.values()) else "debatable"
+    is_exchanged = own.get("no fact of another row") == SICK
     wrong = direction(found, before)
+    if is_exchanged and not wrong:
+        training = found["training"]
+        is_more = training["exchanged"] >= training["right"]
+        wrong = "wrong answers" if is_more else "confuses its rows"
     if rest["refusals"] == SICK:
         return "over-refusal"
     if SICK in (rest["answers"], rest["knowledge"], rest["prose"]):
@@ -149,6 +160,8 @@ def diagnosis(
         return wrong or "learned nothing"
     if own.get("ends") == SICK:
         return "never ends"
+    if own.get("usable answers") == SICK:
+        return "unusable answers"
     if own.get("recites") == SICK:
         return "recites"
     return wrong or ("does not carry over" if own.get("carries over") == SICK else "other")
