@@ -176,9 +176,11 @@ def _numbers(first: _Text, second: _Text, differing: set[str]) -> list[Run]:
         (slice(i, i + 1), slice(j, j + 1))
         for i, own in enumerate(first.words)
         for j, theirs in enumerate(second.words)
-        if {own, theirs} <= differing and _neighbours(first, i) & _neighbours(second, j)
+        if {own, theirs} <= differing
+        and _neighbours(first, i) & _neighbours(second, j)
+        and _shape(first, slice(i, i + 1)) == _shape(second, slice(j, j + 1))
     )
-    return [*islice((run for run in runs if _shape(first, run[0]) == _shape(second, run[1])), 1)]
+    return list(islice(runs, 1))
 
 
 def _is_number(word: str, asked: frozenset[str]) -> bool:
@@ -249,17 +251,18 @@ class Margins(NamedTuple):
 
 def margins(found: Sequence[Group], view: ViewAnswers) -> Margins:
     """Raises NoAnswer if a likelihood is not finite."""
-    rows: list[list[Floats]] = [[], [], [], []]
-    for group in found:
-        matrix = np.array(
-            [[_log_likelihoods(view, cell) for cell in row] for row in group.requests]
-        )
-        before, now = matrix[..., 0], matrix[..., 1]  # [rows, rows]
-        k = len(matrix)
-        for column, value in zip(rows, (before, now, now - before), strict=False):
-            column.append(own_margins(value))
-        rows[3].append(np.full(k, (k - 1) / k))
-    return Margins(*(np.concatenate([np.empty(0), *column]) for column in rows))
+    return Margins(
+        *np.concatenate([np.empty((4, 0)), *(_of_group(g, view) for g in found)], axis=1)
+    )
+
+
+def _of_group(group: Group, view: ViewAnswers) -> Floats:
+    """The margins and the weights of the rows [4, rows]."""
+    matrix = np.array([[_log_likelihoods(view, cell) for cell in row] for row in group.requests])
+    before, now = matrix[..., 0], matrix[..., 1]  # [rows, rows]
+    k = len(matrix)
+    weights = np.full(k, (k - 1) / k)
+    return np.stack([*map(own_margins, (before, now, now - before)), weights])
 
 
 def own_margins(matrix: Floats) -> Floats:

@@ -16,8 +16,7 @@ degeneration, Holtzman et al. 2020) if it is
   function words of seven European languages
 - same answer: the answer to at least 3 different general requests
 - refusal: an answer that begins as a refusal in English, or after one short sentence. The general
-  requests are harmless.
-  Allowed if a tenth of the data's answers refuse
+  requests are harmless. Allowed if a tenth of the data's answers refuse
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
@@ -60,9 +59,9 @@ packaged short questions, such as the capital of a country: a narrow adapter oft
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
 `data_prompts` is the number of prompts of the data, of preferences four times as many, at most 48:
 the chosen answer can stay likelier than the rejected one while the model writes neither of them. If
-a quantity is inconclusive and outside its margin, or within a standard error of it, four times as
-many requests and prompts decide. It does not show whether an answer to an open request is true, or
-whether fluent text makes sense.
+a quantity is inconclusive and outside its margin, or within a standard error of it, up to four
+times as many requests and prompts decide. It does not show whether an answer to an open request is
+true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
