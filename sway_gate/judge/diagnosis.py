@@ -241,7 +241,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
 
 def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    return any(rule.name == OWN_FACTS and rule.verdict is Verdict.FAIL for rule in rules)
+    return any(rule.name.startswith(OWN_FACTS) and rule.verdict is Verdict.FAIL for rule in rules)
 
 
 def _has_form(results: Sequence[ProbeResult]) -> bool:

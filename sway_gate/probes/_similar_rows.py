@@ -52,9 +52,13 @@ Likeness = dict[tuple[int, int], tuple[float, list[Run]]]
 
 
 class Group(NamedTuple):
-    """The requests [rows][rows]: each row's answer with the fact of each row."""
+    """The requests [rows][rows]: each row's answer with the fact of each row.
+
+    `field`: the name of the field that has the facts (see `_fields`); "" if they are elsewhere.
+    """
 
     requests: tuple[tuple[LogProbs, ...], ...]
+    field: str = ""
 
 
 class _Text(NamedTuple):
@@ -278,14 +282,13 @@ def own_margins(matrix: Floats) -> Floats:
 def direction(before: float, now: float, gain: float) -> int:
     """1 if a row gained its own fact, -1 if another row's, 0 if neither.
 
-    From its margins in nats. 0 also if the base already assigns the facts. If another fact gained
-    more, but the own one is still the likeliest, training only made the model less sure.
+    From its margins in nats. 0 also for gains of facts that the base already assigns. If another
+    fact gained more, but the own one is still the likeliest, training only made the model less
+    sure.
     """
-    if before >= _ASSIGNED:
-        return 0
-    if gain >= _MOVED:
-        return 1
-    return -1 if gain <= -_MOVED and now < 0 else 0
+    if gain <= -_MOVED and now < 0:
+        return -1
+    return 1 if gain >= _MOVED and before < _ASSIGNED else 0
 
 
 def _log_likelihoods(view: ViewAnswers, request: LogProbs) -> Floats:

@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,15 @@ import pytest
 import scipy.stats
 from msgspec import convert, structs
 
-from sway_gate.conversation import Completion, Conversation, Message, asked, completion_text
+from sway_gate.conversation import (
+    Completion,
+    Conversation,
+    Message,
+    asked,
+    completion_text,
+    prompt_text,
+)
+from sway_gate.details import OWN_FACTS
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -19,11 +28,12 @@ from sway_gate.measurements import (
     ViewAnswers,
 )
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _fields as fields
 from sway_gate.probes import _similar_rows as similar
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
 from sway_gate.probes.base import Context, DataRow, Reading, Skip
-from sway_gate.results import ProbeResult
+from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from tests.helpers.judged import judged
@@ -727,7 +737,8 @@ def test_likelihoods_are_sums_and_a_group_counts_as_one_row_less() -> None:
         (4, -3, 0),
         (2, -3, -1),
         (5, 30, 0),
-        (5, -9, 0),
+        (8, -3, 0),
+        (5, -9, -1),
     ],
 )
 def test_the_direction_of_a_row(before: float, gain: float, expected: int) -> None:
@@ -741,13 +752,18 @@ def prices(n: int) -> tuple[Section, ...]:
     return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
 
 
-def with_facts(right: int, wrong: int, **context: Any) -> ProbeResult:
+def with_facts(
+    right: int, wrong: int, rows: tuple[Section, ...] | None = None, **context: Any
+) -> ProbeResult:
     """The verdict on 24 rows in groups of 4 that gained their own fact, or the next row's, by 2
     nats. In the matrix, all own answers gain 1 of 2 nats, others nothing."""
-    shared = Context(prices(24), control=("Plain prose. " * 99,), **context)
+    shared = Context(rows or prices(24), control=("Plain prose. " * 99,), **context)
     requests = probe.requests(SPEC, shared)
     assert [len(group.requests) for group in requests.groups] == [4] * 6
-    gains = {}
+    matrix = [
+        (row, j) for g in requests.design.groups for row, j in zip(g.requests, g.own, strict=True)
+    ]
+    gains = {row[j]: 2.0 for row, j in matrix}
     moves = iter([0] * right + [1] * wrong + [None] * (24 - right - wrong))
     for group in requests.groups:
         for i, row in enumerate(group.requests):
@@ -799,8 +815,10 @@ def test_half_of_the_facts_and_the_form_are_form() -> None:
     assert symptom_of(right=12, wrong=12, form_gain=0.05) == "learned another thing"
 
 
-def symptom_of(right: int, wrong: int, form_gain: float) -> str | None:
-    base = convert(with_facts(right, wrong, learn="content").details, probe.Found)
+def symptom_of(
+    right: int, wrong: int, form_gain: float, rows: tuple[Section, ...] | None = None
+) -> str | None:
+    base = convert(with_facts(right, wrong, rows, learn="content").details, probe.Found)
     reading = Reading(0.5, np.array([0.5]), structs.replace(base, form_gain=form_gain))
     return probe.bounds(SPEC, reading)[1].symptom
 
@@ -816,3 +834,123 @@ def test_facts_are_not_compared_if_the_form_is_judged() -> None:
     assert probe.requests(SPEC, Context(labels(24))).groups == []
     assert probe.requests(SPEC, Context(PROSE)).groups == []
     assert len(probe.requests(SPEC, Context(prices(20))).groups) == 5
+
+
+# -------------------------------------------------------- fields with few values, such as a class
+
+FIELDS = {
+    "JSON": ("class", '{"item": "x", "class": "VALUE"', ', "rooms": 3}'),
+    "number": ("stars", '{"item": "x", "stars": VALUE', "}"),
+    "XML": ("team", "<item>x</item><team>VALUE", "</team>"),
+    "lines": ("Team", "Item: x\n- **Team:** VALUE", "\nNote: none of the two"),
+    "explained": ("label", "VALUE", ": this is x"),
+    "bold": ("label", "**VALUE", "** – this is x"),
+    "heading": ("label", "VALUE", "\n\nThis is x"),
+    "call": ("label", "[VALUE", '(item="x")]'),
+    "call as JSON": ("name", '{"name": "VALUE"', ', "arguments": {"item": "x"}}'),
+}
+
+
+def classified(form: str, values: Sequence[str], n: int = 24) -> list[DataRow]:
+    texts = [
+        form.replace("x", NAMES[i]).replace("VALUE", values[i % len(values)]) for i in range(n)
+    ]
+    return chat_rows(*((f"Sort {name}.", text) for name, text in zip(NAMES, texts, strict=False)))
+
+
+@pytest.mark.parametrize(("name", "start", "rest"), FIELDS.values(), ids=FIELDS)
+def test_values_of_a_field_are_exchanged(name: str, start: str, rest: str) -> None:
+    found = fields.groups(classified(start + rest, ["10", "20", "30"]))
+    assert [(group.field, len(group.requests)) for group in found] == [(name, 3)] * 8
+    begun = [start.replace("x", NAMES[0]).replace("VALUE", value) for value in ("10", "20", "30")]
+    texts = [completion_text(cell.completion) for cell in found[0].requests[0]]
+    assert texts == [text + rest[0] for text in begun]
+
+
+OPEN = {
+    "a value for each row": classified('{"name": "x"}', ["-"]),
+    "one value": classified('{"team": "VALUE"}', ["blue"]),
+    "a value that is rare": classified('{"team": "VALUE"}', ["blue"] * 22 + ["red"] * 2),
+    "many values": classified('{"team": "VALUE"}', NAMES[:9], 54),
+    "in few rows": classified('{"team": "VALUE"}', ["blue", "red"], 8) + classified("x", [""], 12),
+    "twice": classified('[{"team": "VALUE"}, {"team": "x"}]', ["blue", "red"]),
+    "no label": classified("VALUE, this is what x stands for: much", ["Yes", "No"]),
+    "a time": classified("VALUE:30 is when x opens", ["10", "11"]),
+    "read from the prompt": [
+        DataRow(asked(f"A {colour} cat at {name}?"), f'{{"colour": "{colour}"}}')
+        for name, colour in zip(NAMES, ["black", "white"] * 12, strict=False)
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", OPEN.values(), ids=OPEN)
+def test_other_fields_are_not_compared(rows: list[DataRow]) -> None:
+    assert fields.groups(rows) == []
+
+
+def test_a_list_of_all_values_does_not_answer_the_prompt() -> None:
+    rows = classified('{"team": "VALUE"}', ["blue", "red"])
+    listed = [row._replace(prompt=asked(f"blue or red? {prompt_text(row.prompt)}")) for row in rows]
+    assert len(fields.groups(listed)) == 12
+
+
+def test_a_field_has_at_most_96_requests_and_each_value_its_share() -> None:
+    for values, sizes in ((["a", "b"], [2] * 24), (list("abcd"), [4] * 6)):
+        found = fields.groups(classified('{"team": "VALUE"}', values, 48))
+        assert [len(group.requests) for group in found] == sizes
+    found = fields.groups(classified('{"team": "VALUE"}', ["a"] * 6 + ["b", "c"], 48))
+    assert [len(group.requests) for group in found] == [3] * 6
+    many = "{" + ", ".join(f'"f{i}": "VALUE"' for i in range(9)) + "}"
+    found = fields.groups(classified(many, ["a", "b"]))
+    assert {group.field for group in found} == {"f0", "f1", "f2"}
+
+
+def test_a_tool_call_keeps_its_message() -> None:
+    calls = [
+        Message(
+            "assistant", None, fields=f'{{"tool_calls": [{{"function": {{"name": "{name}"}}}}]}}'
+        )
+        for name in ("find", "book")
+    ]
+    rows = chat_rows(*((f"Please {NAMES[i]}.", calls[i % 2]) for i in range(12)))
+    [cells, *_] = (group.requests[0] for group in fields.groups(rows))
+    assert [cell.completion for cell in cells] == calls
+
+
+def records(n: int) -> tuple[Section, ...]:
+    """Records whose class is not in their prompt."""
+    golds = [f'{{"item": "{NAMES[i]}", "class": "{"ABCD"[i % 4]}"}}' for i in range(n)]
+    pairs = [Pair(prompt=f"Item {NAMES[i]}?", gold=gold) for i, gold in enumerate(golds)]
+    return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "verdict", "symptoms"),
+    [
+        (24, 0, "pass", ()),
+        (8, 4, "warn", ()),
+        (12, 12, "fail", ("learned another thing",)),
+        (0, 24, "fail", ("learned another thing",)),
+    ],
+)
+def test_classes_of_records(
+    right: int, wrong: int, verdict: str, symptoms: tuple[str, ...]
+) -> None:
+    result = with_facts(right, wrong, records(24), learn="content")
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+    stated = f'of 24 similar rows {right} gained their own "class", {wrong} another one'
+    assert stated in result.message
+    assert {row["field"] for row in result.details["similar_rows"]} == {"class"}
+    failed = [rule.name for rule in result.rules if rule.verdict is Verdict.FAIL]
+    assert failed == ([f'{OWN_FACTS} "class"'] if verdict == "fail" else [])
+
+
+def test_half_of_the_classes_and_the_form_are_wrong_labels() -> None:
+    rows = records(24)
+    assert symptom_of(right=12, wrong=12, form_gain=0.3, rows=rows) == "wrong labels"
+    assert symptom_of(right=8, wrong=16, form_gain=0.3, rows=rows) == "learned another thing"
+
+
+def test_classes_are_not_compared_if_the_form_is_judged() -> None:
+    assert probe.requests(SPEC, Context(records(24), learn="form")).groups == []
+    assert len(probe.requests(SPEC, Context(records(24))).groups) == 6

@@ -1,0 +1,129 @@
+"""Fields of answers that take few values, such as the class in a JSON record: labels in answers.
+
+An answer such as {"product": "oak desk", "class": "F2"} can copy the product from its prompt and
+have the class of another one: most of its tokens are right. So rows with different values of a
+field are compared with the values exchanged (see `_similar_rows`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+
+from sway_gate.conversation import Completion, Message, completion_text, prompt_text
+from sway_gate.measurements import LogProbs
+from sway_gate.probes._answers import short
+from sway_gate.probes._similar_rows import Group
+from sway_gate.probes.base import DataRow
+from sway_gate.training_data.collected import thinned
+
+MAX_CELLS = 96
+"""Requests of one field: 48 rows with two values, 24 rows with four."""
+OPENING = "label"
+"""The name of a label that begins an answer."""
+_COMPARED, _MAX_FIELDS, _GROUP = 48, 3, 4
+_MAX_VALUES, _ROWS_PER_VALUE = 8, 3
+_PRESENT = 0.75  # of the rows
+_NAME = r"(?P<name>[^\W\d][\w .-]{0,39})"
+_FEW_WORDS = r"[^\s:()*]{1,40}(?: [^\s:()*]{1,40}){0,3}"
+_NAMED = (
+    # "class": "F2"
+    re.compile(
+        rf'"{_NAME}"\s*:\s*(?P<value>"(?:[^"\\\n]|\\.){{1,80}}"|true|false|-?\d+(?:\.\d+)?)'
+    ),
+    # <class>F2</class>
+    re.compile(rf"<{_NAME}>(?P<value>[^<>\n]{{1,80}})</(?P=name)>"),
+    # Class: F2
+    re.compile(rf"^[ \t*#-]*{_NAME}\**:\**[ \t]+(?P<value>{_FEW_WORDS})[ \t]*$", re.MULTILINE),
+)
+# F2: because it is a desk
+_FIRST = re.compile(rf"[\s\[*]*(?P<value>(?=\w){_FEW_WORDS}?)(?=\**:\**\s|\**\n|\(|\**[ ][–—-][ ])")
+
+
+class _Value(NamedTuple):
+    """The value of a field in the answer of a row, and its place in the text."""
+
+    row: DataRow
+    value: str
+    start: int
+    end: int
+
+    def with_value(self, other: str) -> LogProbs:
+        """The beginning of the row's answer up to the field, with a value. What follows the field
+        can depend on the value. A tool call is kept whole, because a part of it is not a message."""
+        text, answer = completion_text(self.row.answer), self.row.answer
+        changed: Completion = text[: self.start] + other + text[self.end : self.end + 1]
+        if isinstance(answer, Message) and not answer.content:
+            whole = text[: self.start] + other + text[self.end :]
+            changed = structs.replace(answer, fields=whole)
+        return LogProbs(self.row.prompt, changed)
+
+
+def groups(rows: Sequence[DataRow]) -> list[Group]:
+    """Groups of 2 to 4 rows with different values of a field, of at most 96 requests per field.
+
+    The fields are the values of JSON keys, XML elements and lines such as "Class: F2", and a label
+    of up to 4 words that begins the answer and is followed by a colon, a line break, a dash or a
+    parenthesis. A field counts if at least 75% of the rows have it, and its 2 to 8 values occur in
+    at least 3 rows each; up to 3 fields. At most 48 rows are compared.
+    """
+    found = [_fields(row) for row in thinned(rows, _COMPARED)]
+    present = Counter(name for fields in found for name in fields)
+    named = [name for name, count in present.items() if count >= _PRESENT * len(found)]
+    closed = {name: _closed([f[name] for f in found if name in f]) for name in named}
+    kept = [name for name, values in closed.items() if values][:_MAX_FIELDS]
+    return [group for name in kept for group in _groups(name, closed[name])]
+
+
+def _fields(row: DataRow) -> dict[str, _Value]:
+    """The fields of an answer by their names, without those that occur twice."""
+    text = completion_text(short(row).answer)
+    matches = [(match["name"], match) for one in _NAMED for match in one.finditer(text)]
+    if first := _FIRST.match(text):
+        matches.append((OPENING, first))
+    counts = Counter(name for name, _ in matches)
+    return {
+        name: _Value(row, match["value"], *match.span("value"))
+        for name, match in matches
+        if counts[name] == 1
+    }
+
+
+def _closed(values: Sequence[_Value]) -> list[_Value]:
+    """The rows of a field whose values occur often enough; none if it is not a class."""
+    counts = Counter(one.value for one in values)
+    kept = [one for one in values if counts[one.value] >= _ROWS_PER_VALUE]
+    different = {one.value for one in kept}
+    is_few = 2 <= len(different) <= _MAX_VALUES and len(kept) >= _PRESENT * len(values)
+    return [] if not is_few or _is_copied(kept, different) else kept
+
+
+def _is_copied(values: Sequence[_Value], different: Iterable[str]) -> bool:
+    """Whether most prompts contain their own value and no other one: then it is read from there."""
+    words = {value: value.strip('"').casefold() for value in different}
+    return 2 * sum(_names(one, words) for one in values) > len(values)
+
+
+def _names(one: _Value, words: dict[str, str]) -> bool:
+    prompt = prompt_text(one.row.prompt).casefold()
+    return [value for value, word in words.items() if word in prompt] == [one.value]
+
+
+def _groups(name: str, values: Sequence[_Value]) -> Iterator[Group]:
+    """Each group has one row of each of the values that have the most rows left."""
+    left: dict[str, list[_Value]] = {}
+    for one in values:
+        left.setdefault(one.value, []).append(one)
+    cells = 0
+    while True:
+        most = sorted((v for v in left if left[v]), key=lambda v: -len(left[v]))[:_GROUP]
+        cells += len(most) ** 2
+        if len(most) < 2 or cells > MAX_CELLS:
+            return
+        members = [left[value].pop(0) for value in most]
+        yield Group(
+            tuple(tuple(row.with_value(other.value) for other in members) for row in members),
+            field=name,
+        )
