@@ -51,8 +51,11 @@ class _Value(NamedTuple):
     end: int
 
     def with_value(self, other: str) -> LogProbs:
-        """The beginning of the row's answer up to the field, with a value. What follows the field
-        can depend on the value. A tool call is kept whole, because a part of it is not a message."""
+        """The beginning of the row's answer up to the field, with a value.
+
+        What follows the field can depend on the value. A tool call is kept whole, because a part of
+        it is not a message.
+        """
         text, answer = completion_text(self.row.answer), self.row.answer
         changed: Completion = text[: self.start] + other + text[self.end : self.end + 1]
         if isinstance(answer, Message) and not answer.content:

@@ -91,8 +91,8 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
-  of similar rows and 96 of each field, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
-  base for the prompts as lines
+  of similar rows and 96 of each field, which share their beginnings. If `learn` is auto, also
+  about 1,500 tokens of the base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
