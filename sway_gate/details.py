@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 OWN_FACTS: Final = "share of similar rows with their own"
-"""How the rules on similar rows with exchanged facts begin."""
+"""The beginning of the names of the rules on similar rows with exchanged facts."""
 NAME_CHARS: Final = 50
 """Characters of the tag by which a message names a section."""
 

@@ -180,7 +180,10 @@ def diagnose(
     outside = _outside(results)
     if verdict != "pass":
         sentence = (about_waivers or UNDECIDED.sentence) + outside
-        return structs.replace(UNDECIDED.result, sentence=sentence)
+        suspected = _suspected(results, findings)
+        if suspected:
+            sentence += f" With these estimates the diagnosis is: {suspected}."
+        return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
     untested = _untested(results)
     if not (untested or outside or about_waivers):
         return HEALTHY.result
@@ -301,6 +304,13 @@ def _outside(results: Sequence[ProbeResult]) -> str:
     """A sentence on the inconclusive probes that would fail if their estimates were exact."""
     names = [result.name for result in results if is_outside(result)]
     return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
+
+
+def _suspected(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> str:
+    """The name of the diagnosis if all inconclusive rules outside their limits were violated."""
+    violated = [structs.replace(r, symptoms=r.suspected) for r in results]
+    symptom = _main(violated, findings)
+    return TABLE[symptom].name if symptom else ""
 
 
 def about_full_model(text: str) -> str:

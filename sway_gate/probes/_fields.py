@@ -15,19 +15,21 @@ from msgspec import structs
 from sway_gate.conversation import Completion, Message, completion_text, prompt_text
 from sway_gate.measurements import LogProbs
 from sway_gate.probes._answers import short
-from sway_gate.probes._similar_rows import Group
+from sway_gate.probes._similar_rows import WORD, Group
 from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
 
-MAX_CELLS = 96
-"""Requests of one field: 48 rows with two values, 24 rows with four."""
+MAX_ROWS, _MAX_CELLS = 48, 96
 OPENING = "label"
 """The name of a label that begins an answer."""
-_COMPARED, _MAX_FIELDS, _GROUP = 48, 3, 4
+_MAX_FIELDS, _GROUP = 3, 4
 _MAX_VALUES, _ROWS_PER_VALUE = 8, 3
 _PRESENT = 0.75  # of the rows
-_NAME = r"(?P<name>[^\W\d][\w .-]{0,39})"
-_FEW_WORDS = r"[^\s:()*]{1,40}(?: [^\s:()*]{1,40}){0,3}"
+_MOVED = 1.0  # nats
+_PROMPT_CHARS = 20_000  # the last ones
+_NAME = r"(?P<name>[^\W\d](?:[\w -]{0,38}\w)?)"
+# Not of a greeting such as "Hi there!" or "Dear Ann,".
+_FEW_WORDS = r"[^\s:()*!?,]{1,40}(?: [^\s:()*!?,]{1,40}){0,3}"
 _NAMED = (
     # "class": "F2"
     re.compile(
@@ -36,7 +38,7 @@ _NAMED = (
     # <class>F2</class>
     re.compile(rf"<{_NAME}>(?P<value>[^<>\n]{{1,80}})</(?P=name)>"),
     # Class: F2
-    re.compile(rf"^[ \t*#-]*{_NAME}\**:\**[ \t]+(?P<value>{_FEW_WORDS})[ \t]*$", re.MULTILINE),
+    re.compile(rf"^[ \t*#-]*{_NAME}\**:\**[ \t]+(?P<value>{_FEW_WORDS})[ \t\r]*$", re.MULTILINE),
 )
 # F2: because it is a desk
 _FIRST = re.compile(rf"[\s\[*]*(?P<value>(?=\w){_FEW_WORDS}?)(?=\**:\**\s|\**\n|\(|\**[ ][–—-][ ])")
@@ -65,14 +67,17 @@ class _Value(NamedTuple):
 
 
 def groups(rows: Sequence[DataRow]) -> list[Group]:
-    """Groups of 2 to 4 rows with different values of a field, of at most 96 requests per field.
+    """Groups of 2 to 4 rows with different values of a field, of at most 96 requests per field:
+    48 rows with two values, 24 rows with four.
 
     The fields are the values of JSON keys, XML elements and lines such as "Class: F2", and a label
     of up to 4 words that begins the answer and is followed by a colon, a line break, a dash or a
-    parenthesis. A field counts if at least 75% of the rows have it, and its 2 to 8 values occur in
-    at least 3 rows each; up to 3 fields. At most 48 rows are compared.
+    parenthesis. A field counts if at least 75% of the rows have it, and at least 75% of these one
+    of 2 to 8 values that occur in at least 3 rows; up to 3 fields. At most 48 rows are compared,
+    and of long answers the first 400 characters. Long tool calls and rows with reasoning are left
+    out: a part of them is not what was taught.
     """
-    found = [_fields(row) for row in thinned(rows, _COMPARED)]
+    found = [_fields(row) for row in thinned([row for row in rows if _is_plain(row)], MAX_ROWS)]
     present = Counter(name for fields in found for name in fields)
     named = [name for name, count in present.items() if count >= _PRESENT * len(found)]
     closed = {name: _closed([f[name] for f in found if name in f]) for name in named}
@@ -80,17 +85,35 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
     return [group for name in kept for group in _groups(name, closed[name])]
 
 
+def has_another_value(now: float, gain: float) -> bool:
+    """Whether training moved a row to the value of another one, from its margins in nats (see
+    `_similar_rows.own_margins`): that value gained more by a nat, and is now the likeliest.
+
+    Other rows are not wrong: the value can be free, and training need not teach it.
+    """
+    return gain <= -_MOVED and now < 0
+
+
+def _is_plain(row: DataRow) -> bool:
+    """Whether the answer is a text, or a short tool call without a text."""
+    if isinstance(row.answer, str) or not row.answer.fields:
+        return True
+    return not row.answer.content and short(row) is row
+
+
 def _fields(row: DataRow) -> dict[str, _Value]:
     """The fields of an answer by their names, without those that occur twice."""
-    text = completion_text(short(row).answer)
-    matches = [(match["name"], match) for one in _NAMED for match in one.finditer(text)]
-    if first := _FIRST.match(text):
+    text = completion_text(row.answer)
+    begin = completion_text(short(row).answer)
+    is_cut = len(begin) < len(text)
+    matches = [(match["name"], match) for one in _NAMED for match in one.finditer(begin)]
+    if first := _FIRST.match(begin):
         matches.append((OPENING, first))
     counts = Counter(name for name, _ in matches)
     return {
         name: _Value(row, match["value"], *match.span("value"))
         for name, match in matches
-        if counts[name] == 1
+        if counts[name] == 1 and not (is_cut and match.end() == len(begin))
     }
 
 
@@ -105,13 +128,18 @@ def _closed(values: Sequence[_Value]) -> list[_Value]:
 
 def _is_copied(values: Sequence[_Value], different: Iterable[str]) -> bool:
     """Whether most prompts contain their own value and no other one: then it is read from there."""
-    words = {value: value.strip('"').casefold() for value in different}
+    words = {value: _words(value.strip('"')) for value in different}
     return 2 * sum(_names(one, words) for one in values) > len(values)
 
 
 def _names(one: _Value, words: dict[str, str]) -> bool:
-    prompt = prompt_text(one.row.prompt).casefold()
-    return [value for value, word in words.items() if word in prompt] == [one.value]
+    prompt = _words(prompt_text(one.row.prompt)[-_PROMPT_CHARS:])
+    return [value for value, own in words.items() if own in prompt] == [one.value]
+
+
+def _words(text: str) -> str:
+    """The words with a space on both sides, so that one text contains whole words of the other."""
+    return f" {' '.join(WORD.findall(text.casefold()))} "
 
 
 def _groups(name: str, values: Sequence[_Value]) -> Iterator[Group]:
@@ -123,7 +151,7 @@ def _groups(name: str, values: Sequence[_Value]) -> Iterator[Group]:
     while True:
         most = sorted((v for v in left if left[v]), key=lambda v: -len(left[v]))[:_GROUP]
         cells += len(most) ** 2
-        if len(most) < 2 or cells > MAX_CELLS:
+        if len(most) < 2 or cells > _MAX_CELLS:
             return
         members = [left[value].pop(0) for value in most]
         yield Group(

@@ -43,7 +43,7 @@ _ASSIGNED = 5.0
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0981-\u0dff"
 _LETTERS = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])+"
-_WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|{_LETTERS}|[^\w\s]")
+WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|{_LETTERS}|[^\w\s]")
 
 Run = tuple[slice, slice]
 """Words of one answer, and words of another one that can take their place."""
@@ -129,9 +129,9 @@ def _cell(texts: Sequence[_Text], likeness: Likeness, i: int, j: int) -> LogProb
 
 def _text(row: DataRow) -> _Text:
     text = completion_text(row.answer)
-    matches = list(_WORD.finditer(text))[:_MAX_WORDS]
+    matches = list(WORD.finditer(text))[:_MAX_WORDS]
     prompt = prompt_text(row.prompt)[-_PROMPT_CHARS:]
-    asked = [stem for word in _WORD.findall(prompt) for stem in _stems(word.casefold())]
+    asked = [stem for word in WORD.findall(prompt) for stem in _stems(word.casefold())]
     return _Text(
         row,
         text,
@@ -282,13 +282,14 @@ def own_margins(matrix: Floats) -> Floats:
 def direction(before: float, now: float, gain: float) -> int:
     """1 if a row gained its own fact, -1 if another row's, 0 if neither.
 
-    From its margins in nats. 0 also for gains of facts that the base already assigns. If another
-    fact gained more, but the own one is still the likeliest, training only made the model less
-    sure.
+    From its margins in nats. 0 also if the base already assigns the facts. If another fact gained
+    more, but the own one is still the likeliest, training only made the model less sure.
     """
-    if gain <= -_MOVED and now < 0:
-        return -1
-    return 1 if gain >= _MOVED and before < _ASSIGNED else 0
+    if before >= _ASSIGNED:
+        return 0
+    if gain >= _MOVED:
+        return 1
+    return -1 if gain <= -_MOVED and now < 0 else 0
 
 
 def _log_likelihoods(view: ViewAnswers, request: LogProbs) -> Floats:

@@ -50,7 +50,7 @@ bike costs 35 euros", if a cargo bike costs as much.
   effects of each row and of each fact are subtracted from the gains, here in nats
 - a row is right if its own fact gained most, by at least .5 nats, and wrong if another one did, by
   as much, and is now the likeliest. Other rows are ties and do not count, as in a sign test (Dixon
-  & Mood 1946). Nor do right rows whose fact the base already assigns, by 5 nats: such facts are of
+  & Mood 1946). Nor do rows whose fact the base already assigns, by 5 nats: such facts are of
   different kinds, as a time and a place. A group of k rows counts as k - 1 independent ones
 
 In the same way, rows are compared with the values of a field exchanged if it has few of them: the
@@ -58,16 +58,19 @@ class in a JSON record, the name of a function, a label before its explanation.
 
 - fields: the values of JSON keys, of XML elements and of lines such as "Team: blue", and a label of
   up to 4 words that begins the answer, before a colon, a line break, a dash or a parenthesis
-- a field counts if at least 75% of the rows have it, with 2 to 8 values, each in at least 3 rows;
-  at most 3 fields. It does not if most prompts name their own value and no other one
+- a field counts if at least 75% of the rows have it, and at least 75% of these one of 2 to 8 values
+  that occur in at least 3 rows; at most 3 fields. A field does not count if most prompts contain
+  their own value and no other
+- a row is wrong if another value gained more, by at least 1 nat, and is now the likeliest. All
+  other rows count as right: training need not teach a value that is free, such as a greeting
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
 The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels: the share of right rows, among those that are right or
-  wrong, must reach `assert_own_facts_gte`, of facts and of each field. It is judged only if it does
+- content of answers that are not labels: the share of right rows, among those that count, must
+  reach `assert_own_facts_gte`, of facts and of each field. It is judged only if it does
   not: it fails if its interval is wholly outside, otherwise it is inconclusive, if at least 6 rows
   count (score test; Wilson 1927)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
@@ -91,8 +94,8 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
-  of similar rows and 96 of each field, which share their beginnings. If `learn` is auto, also
-  about 1,500 tokens of the base for the prompts as lines
+  of similar rows and 96 of each field in a sample of rows, which share their beginnings. If
+  `learn` is auto, also about 1,500 tokens of the base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
@@ -103,7 +106,6 @@ In a suite:
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -146,6 +148,7 @@ _CONTROL_CHARS = (40, 320)
 # If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
 # Measured: 95 to 100% of the rows are right if the facts are learned.
 _MIN_FACTS = 6
+_MOST_ROWS = "similar rows, the maximum of this probe,"
 
 
 class Requests(NamedTuple):
@@ -299,7 +302,7 @@ def _of_own_facts(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[
             limit,
             symptom=_symptom_of_facts(spec, found, field),
             n=round(n),
-            supply=Supply(similar.MAX_ROWS, "similar rows, the maximum of this probe,"),
+            supply=Supply(fields.MAX_ROWS if field else similar.MAX_ROWS, _MOST_ROWS),
         )
 
 
@@ -309,10 +312,22 @@ def _fields(found: Found) -> list[str]:
 
 
 def _own_facts(found: Found, field: str) -> tuple[float, float]:
-    """The share of similar rows that gained their own fact, and the number of independent ones."""
-    moved = [(_direction(row), row.weight) for row in found.similar_rows if row.field == field]
-    right, wrong = (sum(weight for way, weight in moved if way == one) for one in (1, -1))
-    return (right / (right + wrong), right + wrong) if right + wrong else (1.0, 0.0)
+    """The share of similar rows with their own fact, and the number of independent ones.
+
+    Of facts, those count that gained their own or another one; of fields, all.
+    """
+    rows = [row for row in found.similar_rows if row.field == field]
+    counted = [row for row in rows if field or _direction(row)]
+    wrong = sum(row.weight for row in counted if _has_another(row))
+    n = sum(row.weight for row in counted)
+    return (1 - wrong / n, n) if n else (1.0, 0.0)
+
+
+def _has_another(row: SimilarRow) -> bool:
+    """Whether a row gained the fact or the value of another one."""
+    if row.field:
+        return fields.has_another_value(row.margin, row.margin_of_gain)
+    return _direction(row) < 0
 
 
 def _direction(row: SimilarRow) -> int:
@@ -337,16 +352,16 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _facts_described(found: Found) -> str:
-    described = ""
+    parts = []
     for field in _fields(found):
         rows = [row for row in found.similar_rows if row.field == field]
-        moved = Counter(map(_direction, rows))
-        if moved[1] + moved[-1]:
-            described += (
-                f"; of {len(rows)} similar rows {moved[1]} gained their own {_fact(field)}, "
-                f"{moved[-1]} another one"
-            )
-    return described
+        wrong, right = sum(map(_has_another, rows)), sum(_direction(row) > 0 for row in rows)
+        if field:
+            parts.append(f"{wrong} of {len(rows)} rows gained another {_fact(field)}")
+        elif wrong + right:
+            of = f"of {len(rows)} similar rows"
+            parts.append(f"{of} {right} gained their own fact, {wrong} another one")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _fact(field: str) -> str:

@@ -194,6 +194,31 @@ def test_an_adapter_is_not_healthy_if_an_estimate_is_outside_its_limit(category,
     assert is_named == (name == "no fault found")
 
 
+def unsure(category: str, *suspected: str) -> ProbeResult:
+    found = result(category, verdict="warn")
+    return structs.replace(found, z=-0.3, suspected=ranked(suspected))  # type: ignore[arg-type]
+
+
+SUSPECTED = {
+    "one": ([unsure("calibration", "forgot")], "forgot"),
+    "by precedence": ([unsure("calibration", "forgot"), unsure("attribution", OTHER)], OTHER),
+    "a probe of the data that passes": (
+        [LEARNED, unsure("calibration", "recites"), KEPT], "recites"),
+    "none": ([result("calibration", verdict="warn")], ""),
+    "waived": ([structs.replace(unsure("calibration", "forgot"), verdict=Verdict.WAIVED)], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("results", "name"), SUSPECTED.values(), ids=SUSPECTED)
+def test_an_undecided_diagnosis_states_what_the_estimates_suggest(results, name):
+    found = diagnose([MOVED, *results], [], "error")
+    assert (found.name, found.suspected) == ("undecided", name)
+    assert found.sentence.endswith(f"With these estimates the diagnosis is: {name}.") == bool(name)
+    assert diagnose([MOVED, *results], [], "pass").suspected == ""
+    decided = diagnose([*results, result("adherence", "never trained")], [], "fail")
+    assert (decided.name, decided.suspected) == ("never trained", "")
+
+
 @pytest.mark.parametrize(
     ("finding", "name"),
     [

@@ -36,6 +36,7 @@ from sway_gate.probes.base import Context, DataRow, Reading, Skip
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Pair, Preference, Reserve, Section
+from sway_gate.stats import Z_95, share_above
 from tests.helpers.judged import judged
 
 
@@ -738,7 +739,7 @@ def test_likelihoods_are_sums_and_a_group_counts_as_one_row_less() -> None:
         (2, -3, -1),
         (5, 30, 0),
         (8, -3, 0),
-        (5, -9, -1),
+        (5, -9, 0),
     ],
 )
 def test_the_direction_of_a_row(before: float, gain: float, expected: int) -> None:
@@ -875,7 +876,20 @@ OPEN = {
     "in few rows": classified('{"team": "VALUE"}', ["blue", "red"], 8) + classified("x", [""], 12),
     "twice": classified('[{"team": "VALUE"}, {"team": "x"}]', ["blue", "red"]),
     "no label": classified("VALUE, this is what x stands for: much", ["Yes", "No"]),
+    "a greeting": classified("VALUE\nThis is x", ["Hi there!", "Dear customer,"]),
     "a time": classified("VALUE:30 is when x opens", ["10", "11"]),
+    "after the first 400 characters": classified("x " * 150 + "\nTeam: VALUE", ["a", "b"]),
+    "cut": classified("x" + "y" * 384 + "\nTeam: VALUE zzz " * 3, ["blue one", "red two"]),
+    "reasoning": [
+        DataRow(asked(f"{i}?"), Message("assistant", f"{i % 2}: so", fields='{"reasoning": "x"}'))
+        for i in range(24)
+    ],
+    "long calls": [
+        DataRow(
+            asked(f"{i}?"), Message("assistant", None, fields=f'{{"name": "{i % 2}{"x" * 999}"}}')
+        )
+        for i in range(24)
+    ],
     "read from the prompt": [
         DataRow(asked(f"A {colour} cat at {name}?"), f'{{"colour": "{colour}"}}')
         for name, colour in zip(NAMES, ["black", "white"] * 12, strict=False)
@@ -886,6 +900,11 @@ OPEN = {
 @pytest.mark.parametrize("rows", OPEN.values(), ids=OPEN)
 def test_other_fields_are_not_compared(rows: list[DataRow]) -> None:
     assert fields.groups(rows) == []
+
+
+def test_a_value_in_another_word_is_not_read_from_the_prompt() -> None:
+    rows = classified('{"known": "VALUE"}', ["no", "yes"])
+    assert fields.groups([row._replace(prompt=asked("Do you know?")) for row in rows])
 
 
 def test_a_list_of_all_values_does_not_answer_the_prompt() -> None:
@@ -917,6 +936,31 @@ def test_a_tool_call_keeps_its_message() -> None:
     assert [cell.completion for cell in cells] == calls
 
 
+@pytest.mark.parametrize(
+    ("now", "gain", "expected"),
+    [(-0.1, -1.0, True), (0.0, -5.0, False), (-9.0, -0.9, False), (-9.0, 3.0, False)],
+)
+def test_a_row_has_another_value(now: float, gain: float, expected: bool) -> None:
+    assert fields.has_another_value(now, gain) == expected
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_a_free_value_is_rarely_wrong(k: int) -> None:
+    """Training adds noise with a spread of 1 nat, and half of it to the own value."""
+    rng, shares = np.random.default_rng(k), []
+    for _ in range(300):
+        wrong = []
+        for _ in range(24 // k):
+            before, noise = rng.normal(0, 1, (2, k, k))
+            gain = noise + 0.5 * np.eye(k)
+            margins = similar.own_margins(before + gain), similar.own_margins(gain)
+            wrong += [fields.has_another_value(*pair) for pair in zip(*margins, strict=True)]
+        shares.append(1 - np.mean(wrong))
+    n = 24 * (k - 1) / k
+    failed = [share_above(share, n, SPEC.assert_own_facts_gte).z < -Z_95 for share in shares]
+    assert np.mean(failed) < 0.02
+
+
 def records(n: int) -> tuple[Section, ...]:
     """Records whose class is not in their prompt."""
     golds = [f'{{"item": "{NAMES[i]}", "class": "{"ABCD"[i % 4]}"}}' for i in range(n)]
@@ -928,8 +972,9 @@ def records(n: int) -> tuple[Section, ...]:
     ("right", "wrong", "verdict", "symptoms"),
     [
         (24, 0, "pass", ()),
-        (8, 4, "warn", ()),
-        (12, 12, "fail", ("learned another thing",)),
+        (0, 4, "pass", ()),
+        (16, 8, "warn", ()),
+        (8, 12, "fail", ("learned another thing",)),
         (0, 24, "fail", ("learned another thing",)),
     ],
 )
@@ -938,8 +983,7 @@ def test_classes_of_records(
 ) -> None:
     result = with_facts(right, wrong, records(24), learn="content")
     assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
-    stated = f'of 24 similar rows {right} gained their own "class", {wrong} another one'
-    assert stated in result.message
+    assert f'{wrong} of 24 rows gained another "class"' in result.message
     assert {row["field"] for row in result.details["similar_rows"]} == {"class"}
     failed = [rule.name for rule in result.rules if rule.verdict is Verdict.FAIL]
     assert failed == ([f'{OWN_FACTS} "class"'] if verdict == "fail" else [])
