@@ -11,8 +11,10 @@ Statistic: the share of triples with a gain above 0, which DPO training reports 
 its implicit rewards (Rafailov et al. 2023). Test statistic: the mean gain.
 
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: more than half of
-the triples gain (Wilson 1927); and a mean gain of .1 nats per token (Student's t over triples; for
-few triples a standard deviation of .3 counts as 4 more of them). With at least
+the triples gain (Wilson 1927); and a mean gain of .1 nats per token, or of 1 nat per answer if
+answers have more than 10 tokens on average (Student's t over triples; for few triples a standard
+deviation of three times this limit counts as 4 more of them). DPO moves the likelihood of whole
+answers, so that each token of a long one gains little. With at least
 `min_triples_for_decision` triples on which the base was right (margin above 0), half of these must
 still be right. With `assert_flip_rate_gte`, and as many triples on which the base was wrong, so
 must be the share of these that is now right (flipped). It is not set by default: training such as
@@ -22,7 +24,7 @@ the interval is inconclusive. It does not show whether the model would generate 
 The margin can grow although the chosen answers become less likely, because the rejected ones do so
 even more (Razin et al. 2024, arXiv 2410.08847). The probability then goes to text that is neither.
 So the message states both changes in nats per token, and the report says so if both fell and the
-chosen answers lost at least .1, significantly (one-sided, 5%).
+chosen answers lost at least as much as the limit of the gain, significantly (one-sided, 5%).
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - preferences in `held_out:`: those that repeat a training row are left out (see generalization);
@@ -56,7 +58,7 @@ from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Tes
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import MAX_OVERLAP, PreferenceFlip
 from sway_gate.spec.schema import Preference, Section
-from sway_gate.stats import Z_95, Floats, Prior, mean_above, share_above
+from sway_gate.stats import Z_95, Floats, Margin, Prior, mean_above, share_above
 from sway_gate.text import counted, signed
 
 KIND = Kind(
@@ -68,9 +70,10 @@ KIND = Kind(
     symptom="learned another thing",
 )
 
-# Nats per token. Measured after DPO: .54 and .63, with a standard deviation of .15 over triples.
-_MIN_GAIN = 0.1
-_PRIOR = Prior(sd=0.3, df=4)
+# Nats per token of answers with up to 10 tokens. Measured after DPO: .54 and .63, with a standard
+# deviation of .15 over triples.
+_MIN_GAIN, _SHORT = 0.1, 10
+_PRIOR_SD, _PRIOR_DF = 3.0, 4  # in limits
 _MOST = 0.5
 _MIN_HELD_OUT = 8
 _SHOWN, _SHOWN_CHARS = 20, 200
@@ -100,7 +103,7 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen_gains`,
     `rejected_gains`: change of the likelihood of each answer, in nats per token. `held_out_gains`:
-    gains in margin of triples that training did not see."""
+    gains in margin of triples that training did not see. `tokens`: mean length of an answer."""
 
     triples: int
     moved: int
@@ -108,6 +111,7 @@ class Found(Details, frozen=True, kw_only=True):
     flipped: int
     kept: int
     mean_gain_nats: float
+    tokens: float
     gains: list[float]
     chosen_gains: list[float]
     rejected_gains: list[float]
@@ -154,6 +158,7 @@ def value(
         flipped=int((wrong & right).sum()),
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=float(gains.mean()),
+        tokens=float(np.mean([len(view.base(request)) for request in requests.scored])),
         gains=gains.tolist(),
         chosen_gains=(after - before)[:, 0].tolist(),
         rejected_gains=(after - before)[:, 1].tolist(),
@@ -166,12 +171,13 @@ def value(
 
 def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     found = reading.details
-    gain = mean_above(found.gains, _MIN_GAIN, KIND.resolution, _PRIOR)
+    least = _least_gain(found)
+    gain = _above(found.gains, least, found)
     # A preference that turned around is not a lack of training.
-    is_small = gain.estimate > -_MIN_GAIN
+    is_small = gain.estimate > -least
     symptom: Symptom = "barely trained" if is_small else "learned another thing"
     tests = [
-        Bound("mean gain", gain, _MIN_GAIN, symptom=symptom, n=found.triples),
+        Bound("mean gain", gain, least, symptom=symptom, n=found.triples),
         _share("share that moved toward it", found.moved, found.triples, _MOST, symptom),
     ]
     right = found.triples - found.base_wrong
@@ -182,12 +188,22 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
     if len(found.held_out_gains) >= _MIN_HELD_OUT:
-        unseen = mean_above(found.held_out_gains, _MIN_GAIN, KIND.resolution, _PRIOR)
-        if gain.estimate >= _MIN_GAIN:
+        unseen = _above(found.held_out_gains, least, found)
+        if gain.estimate >= least:
             symptom = "memorised, not generalised"
         n = len(found.held_out_gains)
-        tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
+        tests.append(Bound("held-out mean gain", unseen, least, symptom=symptom, n=n))
     return tests
+
+
+def _least_gain(found: Found) -> float:
+    """The limit of the mean gain, in nats per token."""
+    return _MIN_GAIN * _SHORT / max(_SHORT, found.tokens)
+
+
+def _above(gains: Sequence[float], limit: float, found: Found) -> Margin:
+    prior = Prior(_PRIOR_SD * _least_gain(found), _PRIOR_DF)
+    return mean_above(gains, limit, KIND.resolution, prior)
 
 
 def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
@@ -210,8 +226,12 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
 def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     """States that the chosen answers lost, if the margin grew only by the loss of the others."""
     found = reading.details
-    lost = mean_above([-change for change in found.chosen_gains], 0.0, KIND.resolution, _PRIOR)
-    if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected_gains)) >= 0:
+    lost = _above([-change for change in found.chosen_gains], 0.0, found)
+    if (
+        lost.estimate < _least_gain(found)
+        or lost.z < Z_95
+        or float(np.mean(found.rejected_gains)) >= 0
+    ):
         return ""
     return (
         "does not judge what the model writes: the chosen answers became less likely too, by "

@@ -201,6 +201,28 @@ def test_margins_do_not_depend_on_length() -> None:
     assert result.details["mean_gain_nats"] == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "gain", "verdict"),
+    [(4, 0.2, "pass"), (10, 0.02, "fail"), (200, 0.01, "pass"), (200, 0.001, "fail")],
+)
+def test_the_gain_of_a_long_answer_spreads_over_its_tokens(
+    tokens: int, gain: float, verdict: str
+) -> None:
+    """The limit is 1 nat per answer from 10 tokens on: of 200 tokens .005 nats per token."""
+    spread = np.linspace(0.5, 1.5, 12)
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        own = gain * spread[int(request.prompt[1:])] * (view.source == "finetuned")
+        noise = 1e-4 * (view.seed_index - 3.5) * (view.source == "null")
+        return np.full(tokens, -2.0 + (own + noise) * (request.completion == " good"))
+
+    found = judged("preference_flip", answer, triples=triples(12))
+    limit = min(0.1, 1 / tokens)
+    [rule] = [rule for rule in found.rules if rule.name == "mean gain"]
+    assert (rule.verdict, rule.limit) == (verdict, pytest.approx(limit)), found.message
+    assert found.details["tokens"] == tokens
+
+
 def test_details_count_and_name_the_weakest() -> None:
     details = run([-0.5, -0.5, -0.5, 0.5, 0.0], [0.4, 0.1, -0.2, -0.1, 0.0]).details
     counts = ("triples", "moved", "base_wrong", "flipped", "kept")
