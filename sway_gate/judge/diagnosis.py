@@ -182,7 +182,7 @@ def diagnose(
         sentence = (about_waivers or UNDECIDED.sentence) + outside
         suspected = _suspected(results, findings)
         if suspected:
-            sentence += f" With these estimates the diagnosis is: {suspected}."
+            sentence += f" If the estimates are right, the diagnosis is: {suspected}."
         return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
     untested = _untested(results)
     if not (untested or outside or about_waivers):
