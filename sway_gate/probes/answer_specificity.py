@@ -69,8 +69,9 @@ The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels: the share of right rows, among those that count, must
-  reach `assert_own_facts_gte`, of facts and of each field. It is judged only if it does
+- answers that are not labels: the share of right rows, among those that count, must reach
+  `assert_own_facts_gte`, of facts if the content is judged, and of each field if `learn` is not
+  form. It is judged only if it does
   not: it fails if its interval is wholly outside, otherwise it is inconclusive, if at least 6 rows
   count (score test; Wilson 1927)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
@@ -189,7 +190,7 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
     first. Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one
-    that moved furthest from its own fact first; none if the form is judged."""
+    that moved furthest from its own fact first; only those of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -238,8 +239,9 @@ def value(
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
     judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, gains)
-    # Another wording has no other facts, but a field has other values.
-    judges = [group for group in requests.groups if group.field or not rewords]
+    # A form or another wording has no other facts, but a field has other values.
+    has_facts = judged == "content" and not rewords
+    groups = [group for group in requests.groups if group.field or has_facts]
     found = Found(
         judged=judged,
         reason=reason,
@@ -252,7 +254,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
-        similar_rows=_similar_rows(judges, view) if judged == "content" else [],
+        similar_rows=_similar_rows(groups, view),
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -283,6 +285,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     return (
         Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=supply),
         Bound("content gain", change, kept, symptom="learned another thing", supply=supply),
+        *_of_own_facts(spec, reading),
     )
 
 
@@ -343,12 +346,13 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
             f"base {found.first_before}"
         )
-    because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
-    if found.judged == "content":
-        few = _too_few(spec, found)
-        first += f"; form gain {signed(found.form_gain, 3)}{few}{_facts_described(found)}"
-        return first + because if found.hint else first
-    return first + because
+    is_content = found.judged == "content"
+    if is_content:
+        first += f"; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+    first += _facts_described(found)
+    if is_content and not found.hint:
+        return first
+    return f"{first}; judged by the {found.judged}, because {found.reason}{found.hint}"
 
 
 def _facts_described(found: Found) -> str:

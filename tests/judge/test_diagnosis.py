@@ -213,7 +213,9 @@ SUSPECTED = {
 def test_an_undecided_diagnosis_states_what_the_estimates_suggest(results, name):
     found = diagnose([MOVED, *results], [], "error")
     assert (found.name, found.suspected) == ("undecided", name)
-    assert found.sentence.endswith(f"If the estimates are right, the diagnosis is: {name}.") == bool(name)
+    assert found.sentence.endswith(
+        f"If the estimates are right, the diagnosis is: {name}."
+    ) == bool(name)
     assert diagnose([MOVED, *results], [], "pass").suspected == ""
     decided = diagnose([*results, result("adherence", "never trained")], [], "fail")
     assert (decided.name, decided.suspected) == ("never trained", "")

@@ -754,10 +754,14 @@ def prices(n: int) -> tuple[Section, ...]:
 
 
 def with_facts(
-    right: int, wrong: int, rows: tuple[Section, ...] | None = None, **context: Any
+    right: int,
+    wrong: int,
+    rows: tuple[Section, ...] | None = None,
+    known: float = 0.0,
+    **context: Any,
 ) -> ProbeResult:
     """The verdict on 24 rows in groups of 4 that gained their own fact, or the next row's, by 2
-    nats. In the matrix, all own answers gain 1 of 2 nats, others nothing."""
+    nats. In the matrix, the base knows the own answers by `known` nats per token better."""
     shared = Context(rows or prices(24), control=("Plain prose. " * 99,), **context)
     requests = probe.requests(SPEC, shared)
     assert [len(group.requests) for group in requests.groups] == [4] * 6
@@ -765,6 +769,7 @@ def with_facts(
         (row, j) for g in requests.design.groups for row, j in zip(g.requests, g.own, strict=True)
     ]
     gains = {row[j]: 2.0 for row, j in matrix}
+    before = {row[j]: known for row, j in matrix}
     moves = iter([0] * right + [1] * wrong + [None] * (24 - right - wrong))
     for group in requests.groups:
         for i, row in enumerate(group.requests):
@@ -775,7 +780,8 @@ def with_facts(
 
     def answer(view: View, request: LogProbs) -> Floats:
         is_base = view.source == "base"
-        return np.full(2, -2.0 + (0.0 if is_base else gains.get(request, 0.0)))
+        of = before if is_base else gains
+        return np.full(2, -2.0 + of.get(request, 0.0))
 
     return judged("answer_specificity", answer, runs=None, context=shared)
 
@@ -987,6 +993,15 @@ def test_classes_of_records(
     assert {row["field"] for row in result.details["similar_rows"]} == {"class"}
     failed = [rule.name for rule in result.rules if rule.verdict is Verdict.FAIL]
     assert failed == ([f'{OWN_FACTS} "class"'] if verdict == "fail" else [])
+
+
+@pytest.mark.parametrize("wrong", [0, 24])
+def test_classes_are_compared_if_the_base_knows_the_answers(wrong: int) -> None:
+    result = with_facts(24 - wrong, wrong, records(24), known=0.3)
+    assert result.details["judged"] == "form"
+    assert f'; {wrong} of 24 rows gained another "class"; judged by the form' in result.message
+    failed = [rule.verdict for rule in result.rules if rule.name.startswith(OWN_FACTS)]
+    assert failed == [Verdict.FAIL] * (wrong > 0)
 
 
 def test_half_of_the_classes_and_the_form_are_wrong_labels() -> None:
