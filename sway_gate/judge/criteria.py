@@ -157,7 +157,7 @@ def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Cr
     `word`: margin or limit. `items`: number of items of the reading.
     """
     z, n = bound.test.z, items if bound.n is None else bound.n
-    symptom = (bound.symptom or symptom) if z <= 0 else None
+    symptom = (bound.symptom or symptom) if z < 0 else None
     if abs(z) <= stats.Z_95:
         verdict, remedy = Verdict.WARN, _items(z, n, stats.Z_95, bound.supply)
     else:

@@ -13,7 +13,7 @@ from sway_gate import probes
 from sway_gate.details import OWN_FACTS, ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
-from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
+from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
 from sway_gate.text import named
 
 Direction = Literal["more", "less", "neither"]
@@ -180,9 +180,9 @@ def diagnose(
     outside = _outside(results)
     if verdict != "pass":
         sentence = (about_waivers or UNDECIDED.sentence) + outside
-        suspected = _suspected(results, findings)
+        suspected = _suspected(results)
         if suspected:
-            sentence += f" If the estimates are right, the diagnosis is: {suspected}."
+            sentence += f" If these estimates are right, the diagnosis is: {suspected}."
         return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
     untested = _untested(results)
     if not (untested or outside or about_waivers):
@@ -306,11 +306,21 @@ def _outside(results: Sequence[ProbeResult]) -> str:
     return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
 
 
-def _suspected(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> str:
+def _suspected(results: Sequence[ProbeResult]) -> str:
     """The name of the diagnosis if all inconclusive rules outside their limits were violated."""
-    violated = [structs.replace(r, symptoms=r.suspected) for r in results]
-    symptom = _main(violated, findings)
+    violated = [
+        structs.replace(r, symptoms=r.suspected, rules=tuple(map(_as_violated, r.rules)))
+        for r in results
+    ]
+    symptom = _main(violated, [])
     return TABLE[symptom].name if symptom else ""
+
+
+def _as_violated(rule: Rule) -> Rule:
+    if rule.verdict is not Verdict.WARN or rule.value is None or rule.limit is None:
+        return rule
+    is_outside = rule.value > rule.limit if rule.is_upper else rule.value < rule.limit
+    return structs.replace(rule, verdict=Verdict.FAIL) if is_outside else rule
 
 
 def about_full_model(text: str) -> str:

@@ -20,7 +20,7 @@ from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
 
 MAX_ROWS, _MAX_CELLS = 48, 96
-OPENING = "label"
+OPENING = "opening label"
 """The name of a label that begins an answer."""
 _MAX_FIELDS, _GROUP = 3, 4
 _MAX_VALUES, _ROWS_PER_VALUE = 8, 3
@@ -33,7 +33,7 @@ _FEW_WORDS = r"[^\s:()*!?,]{1,40}(?: [^\s:()*!?,]{1,40}){0,3}"
 _NAMED = (
     # "class": "F2"
     re.compile(
-        rf'"{_NAME}"\s*:\s*(?P<value>"(?:[^"\\\n]|\\.){{1,80}}"|true|false|-?\d+(?:\.\d+)?)'
+        rf'"{_NAME}"\s*:\s*(?P<value>"(?:[^"\\\n]|\\.){{1,80}}"|true|false|null|-?\d+(?:\.\d+)?)'
     ),
     # <class>F2</class>
     re.compile(rf"<{_NAME}>(?P<value>[^<>\n]{{1,80}})</(?P=name)>"),
@@ -102,19 +102,18 @@ def _is_plain(row: DataRow) -> bool:
 
 
 def _fields(row: DataRow) -> dict[str, _Value]:
-    """The fields of an answer by their names, without those that occur twice."""
+    """The first field of each name in an answer."""
     text = completion_text(row.answer)
     begin = completion_text(short(row).answer)
     is_cut = len(begin) < len(text)
     matches = [(match["name"], match) for one in _NAMED for match in one.finditer(begin)]
     if first := _FIRST.match(begin):
         matches.append((OPENING, first))
-    counts = Counter(name for name, _ in matches)
-    return {
-        name: _Value(row, match["value"], *match.span("value"))
-        for name, match in matches
-        if counts[name] == 1 and not (is_cut and match.end() == len(begin))
-    }
+    found: dict[str, _Value] = {}
+    for name, match in matches:
+        if not (is_cut and match.end() == len(begin)):
+            found.setdefault(name, _Value(row, match["value"], *match.span("value")))
+    return found
 
 
 def _closed(values: Sequence[_Value]) -> list[_Value]:

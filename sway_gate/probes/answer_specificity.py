@@ -69,11 +69,10 @@ The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- answers that are not labels: the share of right rows, among those that count, must reach
-  `assert_own_facts_gte`, of facts if the content is judged, and of each field if `learn` is not
-  form. It is judged only if it does
-  not: it fails if its interval is wholly outside, otherwise it is inconclusive, if at least 6 rows
-  count (score test; Wilson 1927)
+- facts, if the content is judged and the answers are not labels, and each field, unless `learn` is
+  form: the share of right rows, among those that count, must reach `assert_own_facts_gte` (score
+  test; Wilson 1927). It is judged only if it is below. Then it fails if its interval is wholly
+  outside. Otherwise it is inconclusive, if at least 6 rows count
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -359,10 +358,12 @@ def _facts_described(found: Found) -> str:
     parts = []
     for field in _fields(found):
         rows = [row for row in found.similar_rows if row.field == field]
-        wrong, right = sum(map(_has_another, rows)), sum(_direction(row) > 0 for row in rows)
+        wrong = sum(map(_has_another, rows))
         if field:
             parts.append(f"{wrong} of {len(rows)} rows gained another {_fact(field)}")
-        elif wrong + right:
+            continue
+        right = sum(_direction(row) > 0 for row in rows)
+        if wrong + right:
             of = f"of {len(rows)} similar rows"
             parts.append(f"{of} {right} gained their own fact, {wrong} another one")
     return "".join(f"; {part}" for part in parts)

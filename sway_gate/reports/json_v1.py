@@ -149,6 +149,7 @@ class DiagnosisV1(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sentence: str
     advice: str
+    suspected: str = ""
 
 
 class GateV1(msgspec.Struct, frozen=True, kw_only=True):
