@@ -189,7 +189,7 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
     first. Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one
-    that moved furthest from its own fact first; only those of fields if the form is judged."""
+    that moved furthest from its own fact first; only groups of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str

@@ -241,7 +241,7 @@ def test_one_long_answer_does_not_change_the_others(long: bool) -> None:
 
     found = judged("preference_flip", answer, triples=triples(16))
     [rule] = [rule for rule in found.rules if rule.name == "mean gain"]
-    assert (rule.verdict, rule.value) == ("fail", pytest.approx(0.05 * 15 / 16))
+    assert (rule.verdict, rule.value) == ("warn", pytest.approx(0.05 * 15 / 16))
 
 
 def test_details_count_and_name_the_weakest() -> None:
