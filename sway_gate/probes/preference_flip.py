@@ -32,7 +32,7 @@ chosen answers lost at least .1, scaled like the gain, significantly (one-sided,
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - preferences in `held_out:`: those that repeat a training row are left out (see generalization);
   the message states how many of the others moved, and if they are at least 8, their mean gain must
-  reach the same limit
+  reach .05 (Student's t without further triples)
 - passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
   base was wrong; nats per token: chosen +0.31, rejected -0.24; 11 of 12 held-out triples moved
 - fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
@@ -75,7 +75,7 @@ KIND = Kind(
 
 # Measured after DPO with answers of up to 10 tokens: .54 and .63, with a standard deviation of .15
 # over triples.
-_MIN_GAIN = 0.1
+_MIN_GAIN, _MIN_HELD_OUT_GAIN = 0.1, 0.05
 _PRIOR = Prior(sd=0.3, df=4)
 _SHORT = 10  # tokens
 _MOST = 0.5
@@ -193,11 +193,11 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
     if len(found.held_out_gains) >= _MIN_HELD_OUT:
-        unseen = mean_above(found.held_out_gains, _MIN_GAIN, KIND.resolution, _PRIOR)
+        unseen = mean_above(found.held_out_gains, _MIN_HELD_OUT_GAIN, KIND.resolution)
         if gain.estimate >= _MIN_GAIN:
             symptom = "memorised, not generalised"
         n = len(found.held_out_gains)
-        tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
+        tests.append(Bound("held-out mean gain", unseen, _MIN_HELD_OUT_GAIN, symptom=symptom, n=n))
     return tests
 
 
