@@ -4,9 +4,13 @@ A prompt is either a text that the model continues, or a conversation that the c
 renders. The type decides, never the words.
 """
 
-from typing import Any
+import json
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
+
+_NEARLY_ALL: Final = 0.9
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -69,3 +73,17 @@ def asked_again(prompt: Conversation, text: str) -> Conversation | None:
 def completion_text(completion: Completion) -> str:
     """The answer as text for people."""
     return completion if isinstance(completion, str) else completion.text()
+
+
+def are_records(answers: Sequence[Completion]) -> bool:
+    """Whether at least 90% of the answers are JSON, or messages with tool calls."""
+    return sum(map(_is_record, answers)) >= _NEARLY_ALL * len(answers) > 0
+
+
+def _is_record(answer: Completion) -> bool:
+    if isinstance(answer, Message) and "tool_calls" in answer.fields:
+        return True
+    try:
+        return isinstance(json.loads(completion_text(answer)), dict | list)
+    except (ValueError, RecursionError):
+        return False

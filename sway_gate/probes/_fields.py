@@ -7,7 +7,8 @@ field are compared with the values exchanged (see `_similar_rows`).
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
 from msgspec import structs
@@ -19,11 +20,10 @@ from sway_gate.probes._similar_rows import WORD, Group
 from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
 
-MAX_ROWS, _MAX_CELLS = 48, 96
+MAX_ROWS, _MAX_CELLS = 48, 192
 OPENING = "opening label"
 """The name of a label that begins an answer."""
-_MAX_FIELDS, _GROUP = 3, 4
-_MAX_VALUES, _ROWS_PER_VALUE = 8, 3
+_MAX_FIELDS, _MAX_VALUES, _ROWS_PER_VALUE = 3, 8, 3
 _PRESENT = 0.75  # of the rows
 _MOVED = 1.0  # nats
 _PROMPT_CHARS = 20_000  # the last ones
@@ -67,8 +67,8 @@ class _Value(NamedTuple):
 
 
 def groups(rows: Sequence[DataRow]) -> list[Group]:
-    """Groups of 2 to 4 rows with different values of a field, of at most 96 requests per field:
-    48 rows with two values, 24 rows with four.
+    """For each field, a group of rows with each value: 48 rows with up to four values, 24 rows with
+    eight.
 
     The fields are the values of JSON keys, XML elements and lines such as "Class: F2", and a label
     of up to 4 words that begins the answer and is followed by a colon, a line break, a dash or a
@@ -82,16 +82,19 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
     named = [name for name, count in present.items() if count >= _PRESENT * len(found)]
     closed = {name: _closed([f[name] for f in found if name in f]) for name in named}
     kept = [name for name, values in closed.items() if values][:_MAX_FIELDS]
-    return [group for name in kept for group in _groups(name, closed[name])]
+    return [_group(name, closed[name]) for name in kept]
 
 
-def has_another_value(now: float, gain: float) -> bool:
-    """Whether training moved a row to the value of another one, from its margins in nats (see
-    `_similar_rows.own_margins`): that value gained more by a nat, and is now the likeliest.
+def direction(now: float, gain: float) -> int:
+    """1 if a row gained its own value, -1 if training moved it to another one, 0 if neither.
 
-    Other rows are not wrong: the value can be free, and training need not teach it.
+    From its margins in nats (see `_similar_rows.own_margins`). It is moved if another value gained
+    at least 1 nat more and is now the likeliest. A smaller change does not count: a value
+    can be free, such as a greeting, and training need not teach it.
     """
-    return gain <= -_MOVED and now < 0
+    if gain >= 0:
+        return 1
+    return -1 if gain <= -_MOVED and now < 0 else 0
 
 
 def _is_plain(row: DataRow) -> bool:
@@ -141,19 +144,16 @@ def _words(text: str) -> str:
     return f" {' '.join(WORD.findall(text.casefold()))} "
 
 
-def _groups(name: str, values: Sequence[_Value]) -> Iterator[Group]:
-    """Each group has one row of each of the values that have the most rows left."""
-    left: dict[str, list[_Value]] = {}
+def _group(name: str, values: Sequence[_Value]) -> Group:
+    """The rows with the most frequent values, as many of each as possible, with each value."""
+    rows: dict[str, list[_Value]] = {}
     for one in values:
-        left.setdefault(one.value, []).append(one)
-    cells = 0
-    while True:
-        most = sorted((v for v in left if left[v]), key=lambda v: -len(left[v]))[:_GROUP]
-        cells += len(most) ** 2
-        if len(most) < 2 or cells > _MAX_CELLS:
-            return
-        members = [left[value].pop(0) for value in most]
-        yield Group(
-            tuple(tuple(row.with_value(other.value) for other in members) for row in members),
-            field=name,
-        )
+        rows.setdefault(one.value, []).append(one)
+    kept = sorted(rows, key=lambda value: -len(rows[value]))[:_MAX_VALUES]
+    in_turn = chain.from_iterable(zip_longest(*(rows[value] for value in kept)))
+    members = list(islice(filter(None, in_turn), _MAX_CELLS // len(kept)))
+    return Group(
+        tuple(tuple(member.with_value(value) for value in kept) for member in members),
+        own=tuple(kept.index(member.value) for member in members),
+        field=name,
+    )

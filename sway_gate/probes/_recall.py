@@ -27,7 +27,7 @@ from sway_gate.probes._answers import chars_of
 from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
 from sway_gate.probes._wanted import Part
-from sway_gate.probes.base import DataRow, FoundDetails, Reading
+from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -44,6 +44,8 @@ _PHRASE = 4
 _FEW = 7
 # Held-out answers whose form the training rows show can be few; their limit is .5.
 _FEW_HELD_OUT = 4
+# Surprising phrases of a record on average. Measured: 1 to 2.5, with a free text more than 5.
+_FEW_VALUES = 4
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
 # Measured: adapters of other data recall 0 to .09, those that were trained too little .37 to .60.
@@ -323,6 +325,21 @@ def items(rows: Sequence[RowRecall], part: Part) -> Floats:
 def with_lift(reading: Reading[FoundDetails]) -> Reading[FoundDetails]:
     """The reading with the mean of its items, which are lifts, as its value."""
     return reading._replace(value=float(reading.items.mean()), units="relative lift")
+
+
+def can_be_whole(rows: Sequence[RowRecall]) -> bool:
+    """Whether answers that are records should be right as a whole: they have few surprising
+    phrases. A free text in one of their fields has many, and many right forms."""
+    return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
+
+
+def of_whole(
+    rows: Sequence[RowRecall], limit: float, error_share: float, symptom: Symptom, supply: Supply
+) -> Bound:
+    """The limit of the share of whole answers; at least one row must have a surprising phrase."""
+    right, n = whole(rows)
+    test = share_above(right / n, n, limit, error_share)
+    return Bound("share of whole answers", test, limit, symptom=symptom, n=n, supply=supply)
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:

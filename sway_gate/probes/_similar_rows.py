@@ -52,12 +52,14 @@ Likeness = dict[tuple[int, int], tuple[float, list[Run]]]
 
 
 class Group(NamedTuple):
-    """The requests [rows][rows]: each row's answer with the fact of each row.
+    """The requests [rows][facts]: each row's answer with each fact.
 
-    `field`: the name of the field that has the facts (see `_fields`); "" if they are elsewhere.
+    `own`: for each row, the index of its fact. `field`: the name of the field that has the facts
+    (see `_fields`); "" if they are elsewhere.
     """
 
     requests: tuple[tuple[LogProbs, ...], ...]
+    own: tuple[int, ...]
     field: str = ""
 
 
@@ -101,7 +103,10 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
             likeness[i, j] = _similarity(first, second), runs
             likeness[j, i] = likeness[i, j][0], [(theirs, own) for own, theirs in runs]
     return [
-        Group(tuple(tuple(_cell(texts, likeness, i, j) for j in members) for i in members))
+        Group(
+            tuple(tuple(_cell(texts, likeness, i, j) for j in members) for i in members),
+            own=tuple(range(len(members))),
+        )
         for members in _members(likeness)
     ]
 
@@ -250,7 +255,7 @@ class Margins(NamedTuple):
     now: Floats
     gain: Floats
     weights: Floats
-    """What the rows count: a group of k rows has k - 1 independent ones."""
+    """What the rows count: a group of n rows has n - 1 independent ones."""
 
 
 def margins(found: Sequence[Group], view: ViewAnswers) -> Margins:
@@ -263,20 +268,25 @@ def margins(found: Sequence[Group], view: ViewAnswers) -> Margins:
 def _of_group(group: Group, view: ViewAnswers) -> Floats:
     """The margins and the weights of the rows [4, rows]."""
     matrix = np.array([[_log_likelihoods(view, cell) for cell in row] for row in group.requests])
-    before, now = matrix[..., 0], matrix[..., 1]  # [rows, rows]
-    k = len(matrix)
-    weights = np.full(k, (k - 1) / k)
-    return np.stack([*map(own_margins, (before, now, now - before)), weights])
+    before, now = matrix[..., 0], matrix[..., 1]  # [rows, facts]
+    n = len(matrix)
+    weights = np.full(n, (n - 1) / n)
+    margins = [own_margins(each, group.own) for each in (before, now, now - before)]
+    return np.stack([*margins, weights])
 
 
-def own_margins(matrix: Floats) -> Floats:
-    """The centred values on the diagonal minus the largest others of their rows [rows].
+def own_margins(matrix: Floats, own: Sequence[int]) -> Floats:
+    """The own facts minus the largest others of their rows, without the effects of facts [rows].
 
-    `matrix`: [rows, rows].
+    `matrix`: [rows, facts]. The effect of a fact is its mean over the rows of each fact, and over
+    the facts. The effects of rows cancel. Each fact must be the own one of a row.
     """
-    centred = matrix - matrix.mean(axis=1, keepdims=True) - matrix.mean(axis=0) + matrix.mean()
-    others = np.where(np.eye(len(matrix), dtype=bool), -np.inf, centred)
-    return np.asarray(np.diag(centred) - others.max(axis=1))
+    facts = np.asarray(own)
+    of_facts = [matrix[facts == fact].mean(axis=0) for fact in range(matrix.shape[1])]
+    centred = matrix - np.mean(of_facts, axis=0)
+    is_own = facts[:, None] == np.arange(matrix.shape[1])
+    others = np.where(is_own, -np.inf, centred).max(axis=1)
+    return np.asarray(centred[is_own] - others)
 
 
 def direction(before: float, now: float, gain: float) -> int:

@@ -26,14 +26,16 @@ tokens count: a model that only spreads its predictions makes surprising tokens 
 loses as much on the others. The interval is a t interval over rows.
 
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
-right; the message states the share of these answers. It is not tested, because it depends on the
-length: if each phrase is right with a probability of 90%, 59% of answers with 5 phrases are right
-as a whole, and 12% with 20.
+right; the message states the share of these answers. It depends on the length: if each phrase is
+right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
+20. So it is tested only of records.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
 - raw prose: the lift must reach `assert_lift_gte`. answer_specificity tests whether this text
   gained more than others, and leakage whether it is recited
+- records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
+  whole answers must reach `assert_recall_gte`, too. With one wrong value a record is wrong
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -77,6 +79,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import are_records
 from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
@@ -101,11 +104,13 @@ class Requests(NamedTuple):
     data: recall.Data
     rows: list[TeacherForced]
     deciding: wanted.Evidence | None = None
+    are_records: bool = False
 
 
 class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `part`: the tokens that count. `wants_content`: whether the data are
-    answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
+    answers whose content training was meant to teach. `are_records`: whether they are JSON or tool
+    calls. `frame`, `frame_right`: unless the form is
     judged, the surprising phrases that most answers share, and how many are right. `change`: mean
     change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
     ends the answer, under the base and now."""
@@ -113,6 +118,7 @@ class Found(Details, frozen=True, kw_only=True):
     data: recall.Data
     part: wanted.Part = "all"
     wants_content: bool = False
+    are_records: bool = False
     frame: int = 0
     frame_right: int = 0
     change: float
@@ -128,7 +134,9 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     further = answers.further_rows(context, found, context.reserve)
     data: recall.Data = "labels" if answers.occurring_labels(found.rows) else found.kind
     deciding = wanted.deciding(context, found)
-    return Requests(data, recall.requests(found.rows, *further), deciding)
+    has_values = data == "answers" and context.learn != "form"
+    records = has_values and are_records([row.answer for row in found.rows])
+    return Requests(data, recall.requests(found.rows, *further), deciding, records)
 
 
 def reserve(context: Context) -> Reserve:
@@ -167,6 +175,7 @@ def value(
         data=requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
+        are_records=requests.are_records and part in ("all", "content"),
         frame=frame[0],
         frame_right=frame[1],
         change=recall.mean_change(rows),
@@ -184,18 +193,20 @@ def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> wanted.P
     return wanted.judged_part(context, requests.deciding, view)
 
 
-def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
+def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     found, limit = reading.details, _limit(spec, reading)
     test = recall.above(found.rows, found.part, limit, reading.error_share)
     symptom = _symptom(spec, found)
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     quantity = "lift" if found.part == "free" else "recall"
-    recalls = Bound(quantity, test, limit, symptom=symptom, supply=supply)
+    recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
+    if found.are_records and recall.can_be_whole(found.rows):
+        recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
     _, ends = recall.ends(found.rows)
     if not ends:
-        return (recalls,)
+        return recalls
     end = mean_above(ends, spec.assert_end_gte, KIND.resolution, error_share=reading.error_share)
-    return recalls, Bound(
+    ended = Bound(
         "probability of the end",
         end,
         spec.assert_end_gte,
@@ -203,6 +214,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
         n=len(ends),
         supply=supply,
     )
+    return [*recalls, ended]
 
 
 def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
@@ -230,7 +242,9 @@ def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
     answers do not."""
     found = reading.details
     right, total = recall.whole(found.rows)
-    if not found.wants_content or not right / total < spec.assert_recall_gte <= reading.value:
+    is_tested = found.are_records and recall.can_be_whole(found.rows)
+    is_low = right / total < spec.assert_recall_gte <= reading.value
+    if is_tested or not (found.wants_content and is_low):
         return ""
     return (
         f"does not judge whole answers: if the model writes them, at least {total - right} of "

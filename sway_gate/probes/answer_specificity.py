@@ -61,8 +61,9 @@ class in a JSON record, the name of a function, a label before its explanation.
 - a field counts if at least 75% of the rows have it, and at least 75% of these one of 2 to 8 values
   that occur in at least 3 rows; at most 3 fields. A field does not count if most prompts contain
   their own value and no other
-- a row is wrong if another value gained more, by at least 1 nat, and is now the likeliest. All
-  other rows count as right: training need not teach a value that is free, such as a greeting
+- up to 48 rows are scored with each value, and the effects of rows and of values are subtracted
+- a row is wrong if another value gained at least 1 nat more and is now the likeliest, and right if
+  the own one gained most. Others do not count: a value can be free, such as a greeting
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
 The limits:
@@ -94,7 +95,7 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
-  of similar rows and 96 of each field in a sample of rows, which share their beginnings. If
+  of similar rows and 192 of each field in a sample of rows, which share their beginnings. If
   `learn` is auto, also about 1,500 tokens of the base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
@@ -106,6 +107,7 @@ In a suite:
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -314,25 +316,15 @@ def _fields(found: Found) -> list[str]:
 
 
 def _own_facts(found: Found, field: str) -> tuple[float, float]:
-    """The share of similar rows with their own fact, and the number of independent ones.
-
-    Of facts, those count that gained their own or another one; of fields, all.
-    """
-    rows = [row for row in found.similar_rows if row.field == field]
-    counted = [row for row in rows if field or _direction(row)]
-    wrong = sum(row.weight for row in counted if _has_another(row))
-    n = sum(row.weight for row in counted)
-    return (1 - wrong / n, n) if n else (1.0, 0.0)
-
-
-def _has_another(row: SimilarRow) -> bool:
-    """Whether a row gained the fact or the value of another one."""
-    if row.field:
-        return fields.has_another_value(row.margin, row.margin_of_gain)
-    return _direction(row) < 0
+    """The share of similar rows that gained their own fact, and the number of independent ones."""
+    moved = [(_direction(row), row.weight) for row in found.similar_rows if row.field == field]
+    right, wrong = (sum(weight for way, weight in moved if way == one) for one in (1, -1))
+    return (right / (right + wrong), right + wrong) if right + wrong else (1.0, 0.0)
 
 
 def _direction(row: SimilarRow) -> int:
+    if row.field:
+        return fields.direction(row.margin, row.margin_of_gain)
     return similar.direction(row.margin_before, row.margin, row.margin_of_gain)
 
 
@@ -355,18 +347,16 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _facts_described(found: Found) -> str:
-    parts = []
+    described = ""
     for field in _fields(found):
         rows = [row for row in found.similar_rows if row.field == field]
-        wrong = sum(map(_has_another, rows))
-        if field:
-            parts.append(f"{wrong} of {len(rows)} rows gained another {_fact(field)}")
-            continue
-        right = sum(_direction(row) > 0 for row in rows)
-        if wrong + right:
-            of = f"of {len(rows)} similar rows"
-            parts.append(f"{of} {right} gained their own fact, {wrong} another one")
-    return "".join(f"; {part}" for part in parts)
+        moved = Counter(map(_direction, rows))
+        if moved[1] + moved[-1]:
+            described += (
+                f"; of {len(rows)} similar rows {moved[1]} gained their own {_fact(field)}, "
+                f"{moved[-1]} another one"
+            )
+    return described
 
 
 def _fact(field: str) -> str:
@@ -478,8 +468,8 @@ def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list
 
 def _similar_rows(groups: list[similar.Group], view: ViewAnswers) -> list[SimilarRow]:
     found = similar.margins(groups, view)
-    members = [[row[i] for i, row in enumerate(group.requests)] for group in groups]
-    own = [(one, [o for o in rows if o is not one]) for rows in members for one in rows]
+    cells = [(row, i) for group in groups for row, i in zip(group.requests, group.own, strict=True)]
+    own = [(row[i], [*row[:i], *row[i + 1 :]]) for row, i in cells]
     names = [group.field for group in groups for _ in group.requests]
     return [
         SimilarRow(

@@ -18,6 +18,7 @@ that the prompt lists, it is the content gain.
   if training was meant to teach a form and the held-out answers share fewer than 4 phrases with
   most training answers, the wording is free: the lift must reach `assert_lift_gte` instead (see
   answer_recall)
+- records (see answer_recall): the share of whole answers must reach `assert_recall_gte`, too
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
@@ -60,6 +61,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import are_records
 from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
@@ -88,7 +90,8 @@ _MATRIX_ROWS = 12
 class Requests(NamedTuple):
     """`design`: None if the held-out rows have too few different answers. `deciding`: the
     training rows, which decide what is judged. `is_prose`: of the held-out rows.
-    `reads_all`: whether `training` has all rows of the data."""
+    `reads_all`: whether `training` has all rows of the data. `are_records`: whether the held-out
+    answers are JSON or tool calls."""
 
     unseen: overlap.Unseen
     held_out: list[TeacherForced]
@@ -97,6 +100,7 @@ class Requests(NamedTuple):
     deciding: wanted.Evidence | None
     is_prose: bool = False
     reads_all: bool = False
+    are_records: bool = False
 
 
 class Matrix(NamedTuple):
@@ -119,6 +123,7 @@ class Found(Details, frozen=True, kw_only=True):
     judged: wanted.Learned
     data: recall.Data = "answers"
     part: wanted.Part = "all"
+    are_records: bool = False
     labels: list[str]
     content: list[float]
     first_before: int
@@ -152,6 +157,7 @@ def requests(spec: Generalization, context: Context) -> Requests:
         wanted.deciding(context, training),
         is_prose,
         reads_all=is_whole and len(known) == len(training.rows),
+        are_records=found.kind == "answers" and are_records([row.answer for row in found.rows]),
     )
 
 
@@ -199,6 +205,7 @@ def value(
         judged="form" if is_form else "content",
         data="labels" if of_labels else "prose" if requests.is_prose else "answers",
         part=part,
+        are_records=requests.are_records and not is_form and part in ("all", "content"),
         labels=list(requests.design.labels) if requests.design else [],
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
@@ -225,6 +232,9 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
         quantity = "held-out lift" if found.part == "free" else "held-out recall"
         tests.append(Bound(quantity, test, least, symptom=symptom, supply=supply))
+        if found.are_records and recall.can_be_whole(found.rows):
+            share = reading.error_share
+            tests.append(recall.of_whole(found.rows, least, share, symptom, supply))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         rows = answers.MAX_LABEL_ROWS if found.labels else _MATRIX_ROWS

@@ -62,13 +62,20 @@ _STRUCTURED = re.compile(r"\s*(?:```\w*\s*|<\w+>\s*)?(?:\{\s*[\"}]|\[\s*[\"{\[])
 _FUNCTION_WORDS = {
     name: frozenset(words.split())
     for name, words in {
-        "Dutch": "de het een en is van dat niet te op met voor zijn die er aan ook je wordt bij",
-        "English": "the of and is to that it with for you are this was have be as not from they",
-        "French": "le la les et est des une un du dans que pour qui vous pas sur avec ce au sont",
-        "German": "der die das und ist nicht ein eine den mit von zu auf für sich dem es wird sie",
-        "Italian": "il lo gli la e è un una che di per con non si del della sono come più nel",
-        "Portuguese": "o a os as e é um uma que em para com por se do da não mais como você",
-        "Spanish": "el la los las y es un una que en para con por se del su más como está lo",
+        "Dutch": "de het een en is van dat niet te op met voor zijn die er aan ook je wordt bij"
+        " wat hoe waarom waar wanneer kan mijn ik",
+        "English": "the of and is to that it with for you are this was have be as not from they"
+        " what how why does which who when where can my your an",
+        "French": "le la les et est des une un du dans que pour qui vous pas sur avec ce au sont"
+        " pourquoi quoi où quand quel quelle peut mon je",
+        "German": "der die das und ist nicht ein eine den mit von zu auf für sich dem es wird sie"
+        " warum wer wann kann welche mein ich oder wenn",
+        "Italian": "il lo gli la e è un una che di per con non si del della sono come più nel"
+        " cosa perché chi dove quale mio anche",
+        "Portuguese": "o a os as e é um uma que em para com por se do da não mais como você"
+        " qual quem onde meu são isso",
+        "Spanish": "el la los las y es un una que en para con por se del su más como está lo"
+        " qué cómo cuál quién cuándo dónde puedo",
     }.items()
 }
 _UNSPACED = frozenset({"CJK", "THAI", "LAO", "KHMER", "MYANMAR"})

@@ -5,12 +5,12 @@ the same questions. A kind that is left out has a reason. A probe itself decides
 enough rows for its statistic.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from sway_gate.conversation import are_records
 from sway_gate.errors import UsageError
 from sway_gate.probes import answer_specificity, module
 from sway_gate.probes.base import CannotRun, Context, Skip
@@ -21,8 +21,6 @@ from sway_gate.text import counted
 Learn = Literal["auto", "content", "form", "preference"]
 _MAX_LABELS, _LABEL_WORDS = 12, 4
 """Labels are few answers of few words, each of which several rows share."""
-_NEARLY_ALL: Final = 0.9
-"""Share of the answers that must have a form for the form to decide."""
 
 
 class Material(NamedTuple):
@@ -101,7 +99,7 @@ def wanted(material: Material) -> Wanted:
         return Wanted("preference", "all rows have a chosen and a rejected answer")
     if labels := _labels(answers):
         return Wanted("content", f"the answers are {len(labels)} labels")
-    if answers and _share_of_calls(material.pairs) >= _NEARLY_ALL:
+    if answers and are_records([pair.answer or pair.gold for pair in material.pairs]):
         return Wanted("content", "the answers are JSON or tool calls")
     reason = (
         "the gate decides from the questions, and from whether the base already prefers each "
@@ -116,20 +114,6 @@ def _labels(answers: Sequence[str]) -> tuple[str, ...]:
     is_few = 2 <= len(distinct) <= min(_MAX_LABELS, len(answers) // 2)
     is_short = all(len(label.split()) <= _LABEL_WORDS for label in distinct)
     return distinct if is_few and is_short else ()
-
-
-def _share_of_calls(pairs: Sequence[Pair]) -> float:
-    """Share of the answers that are JSON, or a message with tool calls."""
-    return sum(_is_call(pair) for pair in pairs) / len(pairs)
-
-
-def _is_call(pair: Pair) -> bool:
-    if pair.answer and "tool_calls" in pair.answer.fields:
-        return True
-    try:
-        return isinstance(json.loads(pair.gold), dict | list)
-    except (ValueError, RecursionError):
-        return False
 
 
 # ------------------------------------------------------------------------------- what can be tested

@@ -2,8 +2,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from msgspec import structs
+from msgspec import convert, structs
 
+from sway_gate.details import RowRecall
 from sway_gate.measurements import LogProbs, NoAnswer, TeacherForced
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import answer_recall as probe
@@ -88,6 +89,38 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
     assert result.verdict == verdict, result.message
     assert result.raw == pytest.approx(value)
     assert result.symptoms == symptoms
+
+
+def with_gold(form: str) -> tuple[Section, ...]:
+    pairs = [Pair(prompt=f"Who keeps gate {i}?", gold=form.format(i=i)) for i in range(24)]
+    return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+WHOLE = {
+    # gold, right tokens of row i, learn -> the verdict on whole answers, None if it is not judged
+    "records": ('{{"keeper": {i}}}', lambda i: 3, "content", "pass"),
+    "records, a few wrong": ('{{"keeper": {i}}}', lambda i: 3 - (i % 4 == 0), "content", "warn"),
+    "records, half of them wrong": ('{{"keeper": {i}}}', lambda i: 2 + i % 2, "content", "fail"),
+    "auto": ('[{{"keeper": {i}}}]', lambda i: 2 + i % 2, "auto", "fail"),
+    "form": ('{{"keeper": {i}}}', lambda i: 2 + i % 2, "form", None),
+    "text": ("Keeper {i}", lambda i: 2 + i % 2, "content", None),
+}
+
+
+@pytest.mark.parametrize(("gold", "hits", "learn", "verdict"), WHOLE.values(), ids=WHOLE)
+def test_records_must_be_right_as_a_whole(gold, hits, learn, verdict):  # type: ignore[no-untyped-def]
+    result = run(hits, sections=with_gold(gold), learn=learn)
+    found = [rule.verdict for rule in result.rules if rule.name == "share of whole answers"]
+    assert found == ([verdict] if verdict else []), result.message
+    assert ("does not judge whole answers" in result.message) == (gold == "Keeper {i}")
+
+
+def test_records_with_a_free_text_need_not_be_right_as_a_whole() -> None:
+    rows = run(lambda i: 2, sections=with_gold('{{"keeper": {i}}}')).details["rows"]
+    few = [convert(row, RowRecall) for row in rows]
+    assert recall.can_be_whole(few)
+    assert not recall.can_be_whole([structs.replace(row, surprising=5) for row in few])
+    assert not recall.can_be_whole([structs.replace(row, surprising=0) for row in few])
 
 
 def test_a_phrase_is_right_if_all_its_tokens_are() -> None:

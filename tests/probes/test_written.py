@@ -114,6 +114,19 @@ def test_packaged_prose_is_in_its_own_language(corpus: packaged.Corpus) -> None:
     assert {flaw for piece in pieces for flaw in flaws(piece, PROMPT, expected)} == set()
 
 
+QUESTIONS = {
+    "English": "What does a battery do? What is inflation? How does a vaccine work? Why sleep?",
+    "German": "Was macht der Akku? Warum schlafen wir? Wie wirkt ein Mittel? Wer zahlt wann?",
+    "French": "Que fait une pile ?Pourquoi dormons-nous ? Quel vaccin agit, et quand ? Où est-il ?",
+    "Spanish": "¿Qué hace una pila? ¿Por qué dormimos? ¿Cómo actúa una vacuna? ¿Cuándo llueve?",
+}
+
+
+@pytest.mark.parametrize(("name", "text"), QUESTIONS.items(), ids=QUESTIONS)
+def test_short_questions_have_a_language(name: str, text: str) -> None:
+    assert language(text) == name
+
+
 def test_english_prose_is_never_taken_for_another_language() -> None:
     pieces = packaged.chunks(packaged.prose("general_en"), 300, 200)
     assert {language(piece) for piece in pieces} <= {"English", ""}
