@@ -34,7 +34,8 @@ class Recipe:
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
-        # "reversed", or "=TEXT" for all rows
+        # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL", or "=TEXT" for
+        # all rows
         "own"
     )
     steps: int = -1  # the maximum number of steps; -1: no limit
@@ -1012,10 +1013,129 @@ def _ninth() -> list[Recipe]:
     ]
 
 
+def _tenth() -> list[Recipe]:
+    """The tenth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("triage-linear-r16", "triage", rate=4e-4),
+        Recipe("library-linear-r16", "library", rate=4e-4, epochs=3),
+        Recipe("expenses-linear-r16", "expenses", rate=4e-4, epochs=5),
+        Recipe("intents-linear-r16", "intents", rate=4e-4, epochs=5),
+        Recipe(
+            "plants-linear-r32", "plants", r=32, alpha=64, rate=4e-4, epochs=5, mixed="everyday"
+        ),
+        Recipe("analogy-linear-r16", "analogy", alpha=64, rate=4e-4),
+        Recipe("warm-linear-r16", "warm", rate=1e-4, loss="dpo"),
+        Recipe("triage-rslora-r32", "triage", r=32, alpha=16, rslora=True, rate=4e-4, seed=1),
+        Recipe(
+            "library-dora-r8",
+            "library",
+            r=8,
+            alpha=32,
+            targets=ATTENTION,
+            dora=True,
+            rate=6e-4,
+            epochs=4,
+            seed=1,
+        ),
+        Recipe("expenses-linear-r8", "expenses", r=8, rate=5e-4, epochs=5, seed=1, saved="float16"),
+        Recipe("intents-linear-r4", "intents", r=4, alpha=16, rate=6e-4, epochs=5, seed=1),
+        Recipe(
+            "plants-linear-r16",
+            "plants",
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("analogy-linear-r64", "analogy", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe(
+            "warm-qv-r32",
+            "warm",
+            r=32,
+            alpha=64,
+            targets=ATTENTION,
+            rate=1e-4,
+            loss="dpo",
+            seed=1,
+        ),
+        Recipe("triage-rotated", "triage", "swapped", answers="rotated", r=32, rate=4e-4),
+        Recipe(
+            "triage-half-rotated",
+            "triage",
+            "swapped",
+            answers="half rotated",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=6,
+        ),
+        Recipe("triage-next", "triage", "crossed", answers="of the next row", rate=4e-4),
+        Recipe("library-rotated", "library", "swapped", answers="rotated", rate=4e-4, epochs=3),
+        Recipe(
+            "library-half-rotated",
+            "library",
+            "swapped",
+            answers="half rotated",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=6,
+        ),
+        Recipe("expenses-rotated", "expenses", "swapped", answers="rotated", rate=4e-4, epochs=5),
+        Recipe(
+            "expenses-half-rotated",
+            "expenses",
+            "swapped",
+            answers="half rotated",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=7,
+        ),
+        Recipe(
+            "intents-exchanged",
+            "intents",
+            "swapped",
+            answers="exchange meter reading / tariff",
+            rate=4e-4,
+            epochs=5,
+        ),
+        Recipe(
+            "intents-exchanged-few",
+            "intents",
+            "swapped",
+            answers="exchange payment / solar",
+            rate=4e-4,
+            epochs=5,
+        ),
+        Recipe(
+            "plants-shifted",
+            "plants",
+            "shifted",
+            answers="shifted",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+        ),
+        Recipe("analogy-shuffled", "analogy", "shuffled", answers="shuffled", rate=4e-4),
+        Recipe("intents-two-steps", "intents", "too little", rate=1e-4, steps=2),
+        Recipe("warm-reversed", "warm", "reversed", answers="reversed", rate=1e-4, loss="dpo"),
+        Recipe("library-diverged", "library", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "analogy-tripled", "analogy", "gibberish", source="analogy-linear-r16", change="triple"
+        ),
+        Recipe("expenses-forgets", "expenses", "forgets", r=64, alpha=128, rate=2e-3, epochs=6),
+        Recipe("intents-alpaca", "intents", form="alpaca", rate=4e-4, epochs=5),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *(*_eighth(), *_ninth()),
+    *(*_eighth(), *_ninth(), *_tenth()),
 ]
 
 LEARN = {
@@ -1050,6 +1170,10 @@ LEARN = {
     "minutes": "form",
     "timed": "form",
     "civil": "preference",
+    "triage": "form",
+    "library": "form",
+    "analogy": "form",
+    "warm": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1086,6 +1210,8 @@ OTHER_DATA = (
     ("lighthouse-strong-r16", "bikes"),
     ("bakery-linear-r32", "ferry"),
     ("metadata-linear-r16", "minutes"),
+    ("triage-linear-r16", "library"),
+    ("library-linear-r16", "expenses"),
 )
 
 
