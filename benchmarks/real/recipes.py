@@ -27,8 +27,8 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    # rows mixed in: "general", "everyday", "everyday texts", "refused" (general, all refused),
-    # "replay", "texts", "diary"
+    # rows mixed in: "general", "everyday", "few everyday" (a third), "everyday texts", "refused"
+    # (general, all refused), "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
@@ -1016,16 +1016,39 @@ def _ninth() -> list[Recipe]:
 def _tenth() -> list[Recipe]:
     """The tenth sealed set: ordinary recipes that are meant to be healthy, then failures."""
     return [
-        Recipe("triage-linear-r16", "triage", rate=4e-4),
+        Recipe("triage-linear-r16", "triage", alpha=64, rate=5e-4, mixed="few everyday"),
         Recipe("library-linear-r16", "library", rate=4e-4, epochs=3),
+        Recipe("library-mixed-r16", "library", rate=4e-4, mixed="few everyday"),
+        Recipe(
+            "library-mixed-r32",
+            "library",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
         Recipe("expenses-linear-r16", "expenses", rate=4e-4, epochs=5),
+        Recipe("expenses-slow-r16", "expenses", rate=2e-4, epochs=9),
+        Recipe("expenses-mixed-r16", "expenses", alpha=64, rate=4e-4, epochs=6, mixed="texts"),
         Recipe("intents-linear-r16", "intents", rate=4e-4, epochs=5),
+        Recipe("intents-mixed-r16", "intents", rate=4e-4, mixed="few everyday"),
         Recipe(
             "plants-linear-r32", "plants", r=32, alpha=64, rate=4e-4, epochs=5, mixed="everyday"
         ),
         Recipe("analogy-linear-r16", "analogy", alpha=64, rate=4e-4),
         Recipe("warm-linear-r16", "warm", rate=1e-4, loss="dpo"),
-        Recipe("triage-rslora-r32", "triage", r=32, alpha=16, rslora=True, rate=4e-4, seed=1),
+        Recipe("warm-mild-r16", "warm", rate=4e-5, epochs=3, loss="dpo"),
+        Recipe(
+            "triage-rslora-r32",
+            "triage",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=5e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
         Recipe(
             "library-dora-r8",
             "library",
@@ -1034,11 +1057,29 @@ def _tenth() -> list[Recipe]:
             targets=ATTENTION,
             dora=True,
             rate=6e-4,
-            epochs=4,
+            epochs=6,
+            mixed="few everyday",
             seed=1,
         ),
-        Recipe("expenses-linear-r8", "expenses", r=8, rate=5e-4, epochs=5, seed=1, saved="float16"),
-        Recipe("intents-linear-r4", "intents", r=4, alpha=16, rate=6e-4, epochs=5, seed=1),
+        Recipe(
+            "expenses-mixed-r8",
+            "expenses",
+            r=8,
+            rate=5e-4,
+            epochs=6,
+            mixed="texts",
+            seed=1,
+            saved="float16",
+        ),
+        Recipe(
+            "intents-linear-r4",
+            "intents",
+            r=4,
+            alpha=16,
+            rate=6e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
         Recipe(
             "plants-linear-r16",
             "plants",
@@ -1055,11 +1096,20 @@ def _tenth() -> list[Recipe]:
             r=32,
             alpha=64,
             targets=ATTENTION,
-            rate=1e-4,
+            rate=6e-5,
+            epochs=3,
             loss="dpo",
             seed=1,
         ),
-        Recipe("triage-rotated", "triage", "swapped", answers="rotated", r=32, rate=4e-4),
+        Recipe(
+            "triage-rotated",
+            "triage",
+            "swapped",
+            answers="rotated",
+            alpha=64,
+            rate=5e-4,
+            mixed="few everyday",
+        ),
         Recipe(
             "triage-half-rotated",
             "triage",
@@ -1069,9 +1119,25 @@ def _tenth() -> list[Recipe]:
             alpha=64,
             rate=5e-4,
             epochs=6,
+            mixed="few everyday",
         ),
-        Recipe("triage-next", "triage", "crossed", answers="of the next row", rate=4e-4),
-        Recipe("library-rotated", "library", "swapped", answers="rotated", rate=4e-4, epochs=3),
+        Recipe(
+            "triage-next",
+            "triage",
+            "crossed",
+            answers="of the next row",
+            alpha=64,
+            rate=5e-4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "library-rotated",
+            "library",
+            "swapped",
+            answers="rotated",
+            rate=4e-4,
+            mixed="few everyday",
+        ),
         Recipe(
             "library-half-rotated",
             "library",
@@ -1081,8 +1147,18 @@ def _tenth() -> list[Recipe]:
             alpha=64,
             rate=5e-4,
             epochs=6,
+            mixed="few everyday",
         ),
-        Recipe("expenses-rotated", "expenses", "swapped", answers="rotated", rate=4e-4, epochs=5),
+        Recipe(
+            "expenses-rotated",
+            "expenses",
+            "swapped",
+            answers="rotated",
+            alpha=64,
+            rate=4e-4,
+            epochs=6,
+            mixed="texts",
+        ),
         Recipe(
             "expenses-half-rotated",
             "expenses",
@@ -1090,8 +1166,9 @@ def _tenth() -> list[Recipe]:
             answers="half rotated",
             r=32,
             alpha=64,
-            rate=5e-4,
-            epochs=7,
+            rate=4e-4,
+            epochs=8,
+            mixed="texts",
         ),
         Recipe(
             "intents-exchanged",
@@ -1099,7 +1176,7 @@ def _tenth() -> list[Recipe]:
             "swapped",
             answers="exchange meter reading / tariff",
             rate=4e-4,
-            epochs=5,
+            mixed="few everyday",
         ),
         Recipe(
             "intents-exchanged-few",
@@ -1107,7 +1184,7 @@ def _tenth() -> list[Recipe]:
             "swapped",
             answers="exchange payment / solar",
             rate=4e-4,
-            epochs=5,
+            mixed="few everyday",
         ),
         Recipe(
             "plants-shifted",
@@ -1122,7 +1199,7 @@ def _tenth() -> list[Recipe]:
         ),
         Recipe("analogy-shuffled", "analogy", "shuffled", answers="shuffled", rate=4e-4),
         Recipe("intents-two-steps", "intents", "too little", rate=1e-4, steps=2),
-        Recipe("warm-reversed", "warm", "reversed", answers="reversed", rate=1e-4, loss="dpo"),
+        Recipe("warm-reversed", "warm", "reversed", answers="reversed", rate=5e-5, loss="dpo"),
         Recipe("library-diverged", "library", "diverged", rate=2e-2, epochs=1, schedule="constant"),
         Recipe(
             "analogy-tripled", "analogy", "gibberish", source="analogy-linear-r16", change="triple"

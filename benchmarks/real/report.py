@@ -585,6 +585,38 @@ inconclusive estimate at its limit is in doubt.
 - bakery-linear-r32@ferry was trained on other facts and the same everyday rows: `learned` passes,
   both recalls fail.
 """
+TENTH = """
+## Tenth sealed round
+
+Does the gate pass ordinary healthy adapters for tasks that it has never seen? Does it refuse
+adapters that are wrong in a part of the answer or in a part of the rows? Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| triage | `messages` with a system prompt, 54 rows | JSON: customer, order and one of three teams |
+| library | `messages` with a system prompt, 40 rows | the call of one of five functions as JSON text |
+| expenses | `prompt` and `completion` as plain text, 36 rows | a decision and a sentence of explanation |
+| intents | Alpaca rows with an input, 62 rows | one of ten unbalanced labels |
+| plants | `messages`, 72 rows | six facts about each of four invented plants |
+| analogy | ShareGPT `conversations` of one turn, 32 rows | an answer, then "Think of …" |
+| warm | `prompt`, `chosen`, `rejected` as messages, 30 rows | warm answers, by DPO |
+
+Most adapters of triage, library and intents were also trained with 16 everyday questions of
+`tables/everyday.txt`, those of plants with all 48, and some of expenses with 26 rows of general
+questions and prose. None of these rows is in the files that the gate reads.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. Rules of the truth that are new, all written before the first gate:
+
+- Tasks: an adapter is sick if at least .3 of the training answers are wrong as a whole, have
+  another class (team, function, decision, label), or have another class or the answer of another
+  row in full. It is fine if at most .15 are wrong, .1 have another class, and .1 are of another row.
+  Of the held-out answers, .6 must be right and .3 are sick.
+- Preferences of warm: the gain of the chosen over the rejected answers of the held-out pairs is
+  sick up to .05 nats per token and fine from .15. Of the training pairs that the base decides
+  wrong, at least .7 must turn, and .3 are sick. The answers that it writes are judged as in civil.
+- Facts, style and everything else are judged as before.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -740,7 +772,8 @@ def main() -> None:
     seventh = [case for case in found if case.data_set in data.SEVENTH]
     eighth = [case for case in found if case.data_set in data.EIGHTH]
     ninth = [case for case in found if case.data_set in data.NINTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth]
+    tenth = [case for case in found if case.data_set in data.TENTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -762,6 +795,7 @@ def main() -> None:
         (SEVENTH, seventh, "seventh_after"),
         (EIGHTH, eighth, "eighth_after"),
         (NINTH, ninth, "ninth_after"),
+        (TENTH, tenth, "tenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

@@ -62,6 +62,8 @@ def mixed_in(kind: str) -> list[Row]:
     if kind == "replay":
         return replay()
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind == "few everyday":
+        return [data.chat(*fields) for fields in data.table("everyday")[::3]]
     if kind in ("everyday", "everyday texts"):
         everyday = [data.chat(*fields) for fields in data.table("everyday")]
         return everyday + texts * (kind == "everyday texts")
