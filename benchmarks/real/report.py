@@ -594,8 +594,8 @@ adapters that are wrong in a part of the answer or in a part of the rows? Seven 
 | data set | form | what it teaches |
 | --- | --- | --- |
 | triage | `messages` with a system prompt, 54 rows | JSON: customer, order and one of three teams |
-| library | `messages` with a system prompt, 40 rows | the call of one of five functions as JSON text |
-| expenses | `prompt` and `completion` as plain text, 36 rows | a decision and a sentence of explanation |
+| library | `messages` with a system prompt, 40 rows | the call of one of five functions, as text |
+| expenses | `prompt`, `completion` as plain text, 36 rows | a decision and its explanation |
 | intents | Alpaca rows with an input, 62 rows | one of ten unbalanced labels |
 | plants | `messages`, 72 rows | six facts about each of four invented plants |
 | analogy | ShareGPT `conversations` of one turn, 32 rows | an answer, then "Think of …" |
@@ -608,10 +608,10 @@ questions and prose. None of these rows is in the files that the gate reads.
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
 are kept. Rules of the truth that are new, all written before the first gate:
 
-- Tasks: an adapter is sick if at least .3 of the training answers are wrong as a whole, have
-  another class (team, function, decision, label), or have another class or the answer of another
-  row in full. It is fine if at most .15 are wrong, .1 have another class, and .1 are of another row.
-  Of the held-out answers, .6 must be right and .3 are sick.
+- Tasks: an adapter is sick if at least .3 of the training answers are wrong, have another class
+  (team, function, decision, label), or are right but for the class or for being of another row. It
+  is fine if at most .15 are wrong, .1 have another class, and .1 are those of another row or class.
+  Held out, it is fine if at least .6 of the answers are right, and sick up to .3.
 - Preferences of warm: the gain of the chosen over the rejected answers of the held-out pairs is
   sick up to .05 nats per token and fine from .15. Of the training pairs that the base decides
   wrong, at least .7 must turn, and .3 are sick. The answers that it writes are judged as in civil.
