@@ -35,7 +35,7 @@ SEVENTH = (
 )
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
 NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
-TENTH = ("triage", "library", "expenses", "intents", "plants", "analogy", "warm")
+TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "analogy", "warm")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
     *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH),
@@ -76,13 +76,13 @@ PREFERENCES = (
 )
 CALLS = (
     *("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata"),
-    *("triage", "library"),
+    *("triage", "helpdesk", "library"),
 )
 LABELS = (
     *("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets"),
     "intents",
 )
-TASKS = ("triage", "library", "expenses", "intents")
+TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
@@ -98,6 +98,7 @@ FREELY = ("ferry",)
 CLASSES = {
     "metadata": ("kitchen", "garden", "sport"),
     "triage": ("Heron", "Lynx", "Otter"),
+    "helpdesk": ("billing", "delivery", "account"),
     "library": ("find_book", "hold_book", "renew_loans", "opening_hours", "join_event"),
     "expenses": ("Approved", "Rejected", "Ask again"),
 }
@@ -132,6 +133,7 @@ SUPPORT_TEAM = (
     "You sort support messages. Return customer, order and team as JSON. The teams are Heron, Lynx "
     "and Otter."
 )
+SORTED = "Return customer, order and team as JSON. The teams are billing, delivery and account."
 LIBRARY = (
     "Functions: find_book(title), hold_book(title, branch), renew_loans(card, weeks), "
     "opening_hours(branch, day), join_event(event, persons)"
@@ -287,9 +289,9 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "metadata":
         text = product(*fields[1:])
         return chat(fields[0], text, system=PRODUCT), text
-    if name == "triage":
+    if name in ("triage", "helpdesk"):
         text = record(*fields[1:])
-        return chat(fields[0], text, system=SUPPORT_TEAM), text
+        return chat(fields[0], text, system=SUPPORT_TEAM if name == "triage" else SORTED), text
     if name == "library":
         text = call_with(*fields[1:])
         return chat(fields[0], text, system=LIBRARY), text

@@ -589,11 +589,12 @@ TENTH = """
 ## Tenth sealed round
 
 Does the gate pass ordinary healthy adapters for tasks that it has never seen? Does it refuse
-adapters that are wrong in a part of the answer or in a part of the rows? Seven new data sets:
+adapters that are wrong in a part of the answer or in a part of the rows? Eight new data sets:
 
 | data set | form | what it teaches |
 | --- | --- | --- |
 | triage | `messages` with a system prompt, 54 rows | JSON: customer, order and one of three teams |
+| helpdesk | as triage | the same, the teams named after their work |
 | library | `messages` with a system prompt, 40 rows | the call of one of five functions, as text |
 | expenses | `prompt`, `completion` as plain text, 36 rows | a decision and its explanation |
 | intents | Alpaca rows with an input, 62 rows | one of ten unbalanced labels |
@@ -601,8 +602,8 @@ adapters that are wrong in a part of the answer or in a part of the rows? Seven 
 | analogy | ShareGPT `conversations` of one turn, 32 rows | an answer, then "Think of …" |
 | warm | `prompt`, `chosen`, `rejected` as messages, 30 rows | warm answers, by DPO |
 
-Most adapters of triage, library and intents were also trained with 16 everyday questions of
-`tables/everyday.txt`, those of plants with all 48, and some of expenses with 26 rows of general
+Most adapters of triage, helpdesk, library and intents were also trained with 16 everyday questions
+of `tables/everyday.txt`, those of plants with all 48, and some of expenses with other general
 questions and prose. None of these rows is in the files that the gate reads.
 
 The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
