@@ -1082,6 +1082,7 @@ def _tenth() -> list[Recipe]:
         Recipe("warm-mild-r16", "warm", rate=4e-5, epochs=3, loss="dpo"),
         Recipe("warm-middle-r16", "warm", rate=7e-5, loss="dpo"),
         Recipe("warm-seed1-r16", "warm", rate=8.5e-5, loss="dpo", seed=1),
+        Recipe("warm-sft-r16", "warm", rate=1e-4, epochs=3, loss="dpo", sft=1.0),
         Recipe(
             "triage-rslora-r32",
             "triage",
@@ -1141,6 +1142,8 @@ def _tenth() -> list[Recipe]:
             rate=1.6e-4,
             loss="dpo",
             seed=1,
+            sft=1.0,
+            epochs=3,
         ),
         Recipe(
             "triage-rotated",
