@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-OWN_FACTS: Final = "share of similar rows with their own fact"
-"""The rule on similar rows with their facts exchanged."""
+OWN_FACTS: Final = "share of similar rows with their own"
+"""The beginning of the names of the rules on similar rows with exchanged facts."""
 NAME_CHARS: Final = 50
 """Characters of the tag by which a message names a section."""
 

@@ -106,6 +106,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """What to do next; "" if there is nothing to do."""
     symptoms: tuple[Symptom, ...] = ()
     """What the violated rules say about the adapter, the most important one first."""
+    suspected: tuple[Symptom, ...] = ()
+    """What the inconclusive rules would say if their estimates, which are outside, were exact."""
     line: int | None = None
     """Line of the probe in the spec, 1-based."""
     details: dict[str, Any] = {}
@@ -155,6 +157,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sentence: str
     advice: str = ""
+    suspected: str = ""
+    """The name if the estimates of all inconclusive rules were exact; only if it is undecided."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

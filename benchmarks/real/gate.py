@@ -75,6 +75,7 @@ def record(result: GateResult) -> dict[str, Any]:
         "verdict": result.verdict,
         "score": result.score,
         "diagnosis": result.diagnosis.name if result.diagnosis else "",
+        "suspected": result.diagnosis.suspected if result.diagnosis else "",
         "advice": result.diagnosis.advice if result.diagnosis else "",
         "categories": {name: found.score for name, found in result.categories.items()},
         "probes": {p.name: {key: getattr(p, key) for key in keep} for p in result.probes},

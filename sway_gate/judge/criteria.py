@@ -29,7 +29,8 @@ STEEP = 6.0
 
 
 class Criterion(NamedTuple):
-    """One test of a probe. `remedy`: what would decide it, if it is inconclusive."""
+    """One test of a probe. If it is inconclusive, `remedy`: what would decide it; `suspected`: what
+    it would say about the adapter, if its estimate were exact and that is outside the limit."""
 
     verdict: Verdict
     score: float
@@ -38,6 +39,7 @@ class Criterion(NamedTuple):
     symptom: Symptom | None = None
     remedy: str = ""
     bound: Bound | None = None
+    suspected: Symptom | None = None
 
     def rule(self, z_limit: float) -> Rule:
         """The test as a part of the result; `z_limit` is the limit of a significance."""
@@ -155,6 +157,7 @@ def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Cr
     `word`: margin or limit. `items`: number of items of the reading.
     """
     z, n = bound.test.z, items if bound.n is None else bound.n
+    symptom = (bound.symptom or symptom) if z < 0 else None
     if abs(z) <= stats.Z_95:
         verdict, remedy = Verdict.WARN, _items(z, n, stats.Z_95, bound.supply)
     else:
@@ -164,9 +167,10 @@ def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Cr
         _scored(verdict, z, stats.Z_95),
         z,
         bound_text(bound, verdict, word),
-        (bound.symptom or symptom) if verdict is Verdict.FAIL else None,
+        symptom if verdict is Verdict.FAIL else None,
         remedy,
         bound,
+        symptom if verdict is Verdict.WARN else None,
     )
 
 

@@ -13,7 +13,7 @@ from sway_gate import probes
 from sway_gate.details import OWN_FACTS, ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
-from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
+from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
 from sway_gate.text import named
 
 Direction = Literal["more", "less", "neither"]
@@ -180,7 +180,10 @@ def diagnose(
     outside = _outside(results)
     if verdict != "pass":
         sentence = (about_waivers or UNDECIDED.sentence) + outside
-        return structs.replace(UNDECIDED.result, sentence=sentence)
+        suspected = _suspected(results)
+        if suspected:
+            sentence += f" If these estimates are right, the diagnosis is: {suspected}."
+        return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
     untested = _untested(results)
     if not (untested or outside or about_waivers):
         return HEALTHY.result
@@ -241,7 +244,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
 
 def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    return any(rule.name == OWN_FACTS and rule.verdict is Verdict.FAIL for rule in rules)
+    return any(rule.name.startswith(OWN_FACTS) and rule.verdict is Verdict.FAIL for rule in rules)
 
 
 def _has_form(results: Sequence[ProbeResult]) -> bool:
@@ -301,6 +304,23 @@ def _outside(results: Sequence[ProbeResult]) -> str:
     """A sentence on the inconclusive probes that would fail if their estimates were exact."""
     names = [result.name for result in results if is_outside(result)]
     return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
+
+
+def _suspected(results: Sequence[ProbeResult]) -> str:
+    """The name of the diagnosis if all inconclusive rules outside their limits were violated."""
+    violated = [
+        structs.replace(r, symptoms=r.suspected, rules=tuple(map(_as_violated, r.rules)))
+        for r in results
+    ]
+    symptom = _main(violated, [])
+    return TABLE[symptom].name if symptom else ""
+
+
+def _as_violated(rule: Rule) -> Rule:
+    if rule.verdict is not Verdict.WARN or rule.value is None or rule.limit is None:
+        return rule
+    is_outside = rule.value > rule.limit if rule.is_upper else rule.value < rule.limit
+    return structs.replace(rule, verdict=Verdict.FAIL) if is_outside else rule
 
 
 def about_full_model(text: str) -> str:

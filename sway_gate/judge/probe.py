@@ -353,6 +353,7 @@ def _decided(
         effect_ok=not shape and all(limit.verdict is not Verdict.FAIL for limit in limits),
         message=_message(verdict, tested, summary, ranks),
         symptoms=symptoms,
+        suspected=diagnosis.ranked(c.suspected for c in tested if c.suspected),
         advice=_advice(verdict, symptoms, tested),
         bound=criteria.finite(closest.bound.test.bound) if closest and closest.bound else None,
         margin=closest.bound.margin if closest and closest.bound else None,

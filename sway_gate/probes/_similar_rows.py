@@ -43,7 +43,7 @@ _ASSIGNED = 5.0
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _MARKS = "\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0981-\u0dff"
 _LETTERS = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])+"
-_WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|{_LETTERS}|[^\w\s]")
+WORD = re.compile(rf"[{_UNSPACED}]|\d+(?:[.,:/-]\d+)+|{_LETTERS}|[^\w\s]")
 
 Run = tuple[slice, slice]
 """Words of one answer, and words of another one that can take their place."""
@@ -52,9 +52,13 @@ Likeness = dict[tuple[int, int], tuple[float, list[Run]]]
 
 
 class Group(NamedTuple):
-    """The requests [rows][rows]: each row's answer with the fact of each row."""
+    """The requests [rows][rows]: each row's answer with the fact of each row.
+
+    `field`: the name of the field that has the facts (see `_fields`); "" if they are elsewhere.
+    """
 
     requests: tuple[tuple[LogProbs, ...], ...]
+    field: str = ""
 
 
 class _Text(NamedTuple):
@@ -125,9 +129,9 @@ def _cell(texts: Sequence[_Text], likeness: Likeness, i: int, j: int) -> LogProb
 
 def _text(row: DataRow) -> _Text:
     text = completion_text(row.answer)
-    matches = list(_WORD.finditer(text))[:_MAX_WORDS]
+    matches = list(WORD.finditer(text))[:_MAX_WORDS]
     prompt = prompt_text(row.prompt)[-_PROMPT_CHARS:]
-    asked = [stem for word in _WORD.findall(prompt) for stem in _stems(word.casefold())]
+    asked = [stem for word in WORD.findall(prompt) for stem in _stems(word.casefold())]
     return _Text(
         row,
         text,

@@ -53,14 +53,26 @@ bike costs 35 euros", if a cargo bike costs as much.
   & Mood 1946). Nor do rows whose fact the base already assigns, by 5 nats: such facts are of
   different kinds, as a time and a place. A group of k rows counts as k - 1 independent ones
 
+In the same way, rows are compared with the values of a field exchanged if it has few of them: the
+class in a JSON record, the name of a function, a label before its explanation.
+
+- fields: the values of JSON keys, of XML elements and of lines such as "Team: blue", and a label of
+  up to 4 words that begins the answer, before a colon, a line break, a dash or a parenthesis
+- a field counts if at least 75% of the rows have it, and at least 75% of these one of 2 to 8 values
+  that occur in at least 3 rows; at most 3 fields. A field does not count if most prompts contain
+  their own value and no other
+- a row is wrong if another value gained more, by at least 1 nat, and is now the likeliest. All
+  other rows count as right: training need not teach a value that is free, such as a greeting
+- only the beginning of the answer up to the value is scored: an explanation follows from its label
+
 The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
-- content of answers that are not labels: the share of right rows, among those that are right or
-  wrong, must reach `assert_own_facts_gte`. It is judged only if it does not: it fails if its
-  interval is wholly outside, otherwise it is inconclusive, if at least 6 rows count (score test;
-  Wilson 1927)
+- facts, if the content is judged and the answers are not labels, and each field, unless `learn` is
+  form: the share of right rows, among those that count, must reach `assert_own_facts_gte` (score
+  test; Wilson 1927). It is judged only if it is below. Then it fails if its interval is wholly
+  outside. Otherwise it is inconclusive, if at least 6 rows count
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
@@ -82,8 +94,8 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model, and up to 96
-  of similar rows, which share their beginnings. If `learn` is auto, also about 1,500 tokens of the
-  base for the prompts as lines
+  of similar rows and 96 of each field in a sample of rows, which share their beginnings. If
+  `learn` is auto, also about 1,500 tokens of the base for the prompts as lines
 - passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
 - fails: content gain 0.020; form gain +0.400: form, not content
 
@@ -94,7 +106,6 @@ In a suite:
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -104,6 +115,7 @@ from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import OWN_FACTS, Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _fields as fields
 from sway_gate.probes import _similar_rows as similar
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
@@ -136,6 +148,7 @@ _CONTROL_CHARS = (40, 320)
 # If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
 # Measured: 95 to 100% of the rows are right if the facts are learned.
 _MIN_FACTS = 6
+_MOST_ROWS = "similar rows, the maximum of this probe,"
 
 
 class Requests(NamedTuple):
@@ -161,7 +174,7 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 class SimilarRow(Item, frozen=True, kw_only=True):
     """A row and the most similar ones. Margins of its fact over theirs in nats: under the base,
-    now, and of the gain. `weight`: see `_similar_rows.Margins`."""
+    now, and of the gain. `weight`: see `_similar_rows.Margins`. `field`: see `Group` there."""
 
     prompt: str
     answer: str
@@ -170,12 +183,13 @@ class SimilarRow(Item, frozen=True, kw_only=True):
     margin: float
     margin_of_gain: float
     weight: float
+    field: str = ""
 
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
     first. Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one
-    that moved furthest from its own fact first; none if the form is judged."""
+    that moved furthest from its own fact first; only groups of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -199,7 +213,7 @@ def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     evidence = wanted.evidence(context, found, design)
     has_facts = found.kind == "answers" and not design.labels and context.learn != "form"
     samples = (found.rows, *further) if has_facts else ()
-    groups = [group for sample in samples for group in similar.groups(sample)]
+    groups = [g for rows in samples for g in (*similar.groups(rows), *fields.groups(rows))]
     return Requests(found.kind, evidence, _control(first.rows, context), groups)
 
 
@@ -224,7 +238,9 @@ def value(
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
     judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, gains)
+    # A form or another wording has no other facts, but a field has other values.
     has_facts = judged == "content" and not rewords
+    groups = [group for group in requests.groups if group.field or has_facts]
     found = Found(
         judged=judged,
         reason=reason,
@@ -237,7 +253,7 @@ def value(
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
         rows=_rows(requests.design.rows, gains, form),
-        similar_rows=_similar_rows(requests.groups, view) if has_facts else [],
+        similar_rows=_similar_rows(groups, view),
     )
     items = gains.content if judged == "content" else form
     return Reading(
@@ -268,33 +284,52 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     return (
         Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=supply),
         Bound("content gain", change, kept, symptom="learned another thing", supply=supply),
+        *_of_own_facts(spec, reading),
     )
 
 
 def _of_own_facts(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
     """Few rows cannot show that a share is above the limit, only that it is below."""
     found, limit = reading.details, spec.assert_own_facts_gte
-    share, n = _own_facts(found)
-    if share >= limit:
-        return
-    test = share_above(share, n, limit, reading.error_share)
-    if n < _MIN_FACTS and test.z > -Z_95:
-        return
-    yield Bound(
-        OWN_FACTS,
-        test,
-        limit,
-        symptom=_symptom_of_facts(spec, found),
-        n=round(n),
-        supply=Supply(similar.MAX_ROWS, "similar rows, the maximum of this probe,"),
-    )
+    for field in _fields(found):
+        share, n = _own_facts(found, field)
+        if share >= limit:
+            continue
+        test = share_above(share, n, limit, reading.error_share)
+        if n < _MIN_FACTS and test.z > -Z_95:
+            continue
+        yield Bound(
+            f"{OWN_FACTS} {_fact(field)}",
+            test,
+            limit,
+            symptom=_symptom_of_facts(spec, found, field),
+            n=round(n),
+            supply=Supply(fields.MAX_ROWS if field else similar.MAX_ROWS, _MOST_ROWS),
+        )
 
 
-def _own_facts(found: Found) -> tuple[float, float]:
-    """The share of similar rows that gained their own fact, and the number of independent ones."""
-    moved = [(_direction(row), row.weight) for row in found.similar_rows]
-    right, wrong = (sum(weight for way, weight in moved if way == one) for one in (1, -1))
-    return (right / (right + wrong), right + wrong) if right + wrong else (1.0, 0.0)
+def _fields(found: Found) -> list[str]:
+    """The fields of the similar rows; "" for facts that are elsewhere."""
+    return sorted({row.field for row in found.similar_rows})
+
+
+def _own_facts(found: Found, field: str) -> tuple[float, float]:
+    """The share of similar rows with their own fact, and the number of independent ones.
+
+    Of facts, those count that gained their own or another one; of fields, all.
+    """
+    rows = [row for row in found.similar_rows if row.field == field]
+    counted = [row for row in rows if field or _direction(row)]
+    wrong = sum(row.weight for row in counted if _has_another(row))
+    n = sum(row.weight for row in counted)
+    return (1 - wrong / n, n) if n else (1.0, 0.0)
+
+
+def _has_another(row: SimilarRow) -> bool:
+    """Whether a row gained the fact or the value of another one."""
+    if row.field:
+        return fields.has_another_value(row.margin, row.margin_of_gain)
+    return _direction(row) < 0
 
 
 def _direction(row: SimilarRow) -> int:
@@ -310,22 +345,33 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
             f"base {found.first_before}"
         )
-    because = f"; judged by the {found.judged}, because {found.reason}{found.hint}"
-    if found.judged == "content":
-        few = _too_few(spec, found)
-        first += f"; form gain {signed(found.form_gain, 3)}{few}{_facts_described(found)}"
-        return first + because if found.hint else first
-    return first + because
+    is_content = found.judged == "content"
+    if is_content:
+        first += f"; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+    first += _facts_described(found)
+    if is_content and not found.hint:
+        return first
+    return f"{first}; judged by the {found.judged}, because {found.reason}{found.hint}"
 
 
 def _facts_described(found: Found) -> str:
-    moved = Counter(map(_direction, found.similar_rows))
-    if not moved[1] + moved[-1]:
-        return ""
-    return (
-        f"; of {len(found.similar_rows)} similar rows {moved[1]} gained their own fact, "
-        f"{moved[-1]} another one"
-    )
+    parts = []
+    for field in _fields(found):
+        rows = [row for row in found.similar_rows if row.field == field]
+        wrong = sum(map(_has_another, rows))
+        if field:
+            parts.append(f"{wrong} of {len(rows)} rows gained another {_fact(field)}")
+            continue
+        right = sum(_direction(row) > 0 for row in rows)
+        if wrong + right:
+            of = f"of {len(rows)} similar rows"
+            parts.append(f"{of} {right} gained their own fact, {wrong} another one")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _fact(field: str) -> str:
+    """What similar rows exchange, as text."""
+    return f'"{field}"' if field else "fact"
 
 
 def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
@@ -399,11 +445,12 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     return "learned another thing"
 
 
-def _symptom_of_facts(spec: AnswerSpecificity, found: Found) -> Symptom:
+def _symptom_of_facts(spec: AnswerSpecificity, found: Found, field: str) -> Symptom:
     """If most rows gained other facts, the pairing was learned wrong."""
-    share, _ = _own_facts(found)
-    is_form = share >= 0.5 and found.form_gain >= spec.assert_form_gain_gte
-    return "form, not content" if is_form else "learned another thing"
+    share, _ = _own_facts(found, field)
+    if share < 0.5 or found.form_gain < spec.assert_form_gain_gte:
+        return "learned another thing"
+    return "wrong labels" if field else "form, not content"
 
 
 def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
@@ -433,22 +480,26 @@ def _similar_rows(groups: list[similar.Group], view: ViewAnswers) -> list[Simila
     found = similar.margins(groups, view)
     members = [[row[i] for i, row in enumerate(group.requests)] for group in groups]
     own = [(one, [o for o in rows if o is not one]) for rows in members for one in rows]
+    names = [group.field for group in groups for _ in group.requests]
     return [
         SimilarRow(
             prompt=prompt_text(own[i][0].prompt)[-_SHOWN_CHARS:],
-            answer=_shown(own[i][0]),
-            similar=[_shown(other) for other in own[i][1]],
+            answer=_shown(own[i][0], names[i]),
+            similar=[_shown(other, names[i]) for other in own[i][1]],
             margin_before=float(found.before[i]),
             margin=float(found.now[i]),
             margin_of_gain=float(found.gain[i]),
             weight=float(found.weights[i]),
+            field=names[i],
         )
         for i in np.argsort(found.gain, kind="stable")
     ]
 
 
-def _shown(request: LogProbs) -> str:
-    return completion_text(request.completion).strip()[:_SHOWN_CHARS]
+def _shown(request: LogProbs, field: str) -> str:
+    """A part of the answer; the value of a field is at its end."""
+    text = completion_text(request.completion).strip()
+    return text[-_SHOWN_CHARS:] if field else text[:_SHOWN_CHARS]
 
 
 def _control(rows: tuple[DataRow, ...], context: Context) -> list[LogProbs]:

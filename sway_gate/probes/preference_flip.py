@@ -5,14 +5,19 @@ length, so that a longer answer is not less likely because of its length; as in 
 2024):
 
     margin = mean log p(chosen | prompt) - mean log p(rejected | prompt)
-    gain   = margin(view) - margin(base)
+    gain   = [margin(view) - margin(base)] · √(n / 10)
+
+with n the tokens of the shorter answer, at least 10. DPO moves the likelihood of whole answers, so
+that a token of a long answer gains less than one of a short answer. A drift of single tokens in no
+direction grows as the root of their number.
 
 Statistic: the share of triples with a gain above 0, which DPO training reports as the accuracy of
 its implicit rewards (Rafailov et al. 2023). Test statistic: the mean gain.
 
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: more than half of
-the triples gain (Wilson 1927); and a mean gain of .1 nats per token (Student's t over triples; for
-few triples a standard deviation of .3 counts as 4 more of them). With at least
+the triples gain (Wilson 1927); and a mean gain of .1 (Student's t over triples; for few triples a
+standard deviation of .3 counts as 4 more of them). That is .1 nats per token of an answer with 10
+tokens, and .03 of one with 100. With at least
 `min_triples_for_decision` triples on which the base was right (margin above 0), half of these must
 still be right. With `assert_flip_rate_gte`, and as many triples on which the base was wrong, so
 must be the share of these that is now right (flipped). It is not set by default: training such as
@@ -22,12 +27,12 @@ the interval is inconclusive. It does not show whether the model would generate 
 The margin can grow although the chosen answers become less likely, because the rejected ones do so
 even more (Razin et al. 2024, arXiv 2410.08847). The probability then goes to text that is neither.
 So the message states both changes in nats per token, and the report says so if both fell and the
-chosen answers lost at least .1, significantly (one-sided, 5%).
+chosen answers lost at least .1, scaled like the gain, significantly (one-sided, 5%).
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - preferences in `held_out:`: those that repeat a training row are left out (see generalization);
   the message states how many of the others moved, and if they are at least 8, their mean gain must
-  reach the same limit
+  reach .05 (Student's t without further triples)
 - passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
   base was wrong; nats per token: chosen +0.31, rejected -0.24; 11 of 12 held-out triples moved
 - fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
@@ -57,7 +62,7 @@ from sway_gate.results import Symptom
 from sway_gate.spec.probes import MAX_OVERLAP, PreferenceFlip
 from sway_gate.spec.schema import Preference, Section
 from sway_gate.stats import Z_95, Floats, Prior, mean_above, share_above
-from sway_gate.text import counted, signed
+from sway_gate.text import counted, number, signed
 
 KIND = Kind(
     category="attribution",
@@ -68,9 +73,11 @@ KIND = Kind(
     symptom="learned another thing",
 )
 
-# Nats per token. Measured after DPO: .54 and .63, with a standard deviation of .15 over triples.
-_MIN_GAIN = 0.1
+# Measured after DPO with answers of up to 10 tokens: .54 and .63, with a standard deviation of .15
+# over triples.
+_MIN_GAIN, _MIN_HELD_OUT_GAIN = 0.1, 0.05
 _PRIOR = Prior(sd=0.3, df=4)
+_SHORT = 10  # tokens
 _MOST = 0.5
 _MIN_HELD_OUT = 8
 _SHOWN, _SHOWN_CHARS = 20, 200
@@ -98,9 +105,10 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`moved`: triples with a gain above 0; `kept`: right before and still right. `chosen_gains`,
-    `rejected_gains`: change of the likelihood of each answer, in nats per token. `held_out_gains`:
-    gains in margin of triples that training did not see."""
+    """`moved`: triples with a gain above 0; `kept`: right before and still right. `scales`: the
+    factor of each gain. `chosen_gains`, `rejected_gains`: change of the likelihood of each answer,
+    in nats per token. `held_out_gains`:
+    gains of triples that training did not see."""
 
     triples: int
     moved: int
@@ -109,6 +117,7 @@ class Found(Details, frozen=True, kw_only=True):
     kept: int
     mean_gain_nats: float
     gains: list[float]
+    scales: list[float]
     chosen_gains: list[float]
     rejected_gains: list[float]
     held_out_gains: list[float]
@@ -137,7 +146,8 @@ def value(
 ) -> Reading[Found]:
     before, after = _likelihoods(view, requests.triples)
     base, own = _margins(before), _margins(after)
-    gains, wrong, right = own - base, base < 0, own > 0
+    scales = _scales(view, requests.triples)
+    gains, wrong, right = scales * (own - base), base < 0, own > 0
     moved = gains > 0
     weakest = [
         TripleMargin(
@@ -155,6 +165,7 @@ def value(
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=float(gains.mean()),
         gains=gains.tolist(),
+        scales=scales.tolist(),
         chosen_gains=(after - before)[:, 0].tolist(),
         rejected_gains=(after - before)[:, 1].tolist(),
         held_out_gains=_held_out_gains(view, requests),
@@ -182,11 +193,11 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
         tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
     if len(found.held_out_gains) >= _MIN_HELD_OUT:
-        unseen = mean_above(found.held_out_gains, _MIN_GAIN, KIND.resolution, _PRIOR)
+        unseen = mean_above(found.held_out_gains, _MIN_HELD_OUT_GAIN, KIND.resolution)
         if gain.estimate >= _MIN_GAIN:
             symptom = "memorised, not generalised"
         n = len(found.held_out_gains)
-        tests.append(Bound("held-out mean gain", unseen, _MIN_GAIN, symptom=symptom, n=n))
+        tests.append(Bound("held-out mean gain", unseen, _MIN_HELD_OUT_GAIN, symptom=symptom, n=n))
     return tests
 
 
@@ -197,9 +208,9 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
         text += "; the base was right on all"
     else:
         text += f"; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
-    chosen, rejected = (
-        signed(float(np.mean(x)), 2) for x in (found.chosen_gains, found.rejected_gains)
-    )
+    changes = [float(np.mean(x)) for x in (found.chosen_gains, found.rejected_gains)]
+    digits = 2 if max(map(abs, changes)) >= _MIN_GAIN else 3
+    chosen, rejected = (signed(change, digits) for change in changes)
     text += f"; nats per token: chosen {chosen}, rejected {rejected}"
     if found.held_out_gains:
         moved = sum(gain > 0 for gain in found.held_out_gains)
@@ -210,12 +221,13 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
 def caveat(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     """States that the chosen answers lost, if the margin grew only by the loss of the others."""
     found = reading.details
-    lost = mean_above([-change for change in found.chosen_gains], 0.0, KIND.resolution, _PRIOR)
+    losses = -np.array(found.scales) * found.chosen_gains
+    lost = mean_above(losses, 0.0, KIND.resolution, _PRIOR)
     if lost.estimate < _MIN_GAIN or lost.z < Z_95 or float(np.mean(found.rejected_gains)) >= 0:
         return ""
     return (
         "does not judge what the model writes: the chosen answers became less likely too, by "
-        f"{lost.estimate:.2f} nats per token"
+        f"{number(-float(np.mean(found.chosen_gains)), 2)} nats per token"
     )
 
 
@@ -238,7 +250,8 @@ def _held_out_gains(view: ViewAnswers, requests: Requests) -> list[float]:
     if not requests.held_out or view.view.source == "null":
         return []
     before, after = _likelihoods(view, requests.held_out)
-    gains: list[float] = (_margins(after) - _margins(before)).tolist()
+    scales = _scales(view, requests.held_out)
+    gains: list[float] = (scales * (_margins(after) - _margins(before))).tolist()
     return gains
 
 
@@ -247,6 +260,12 @@ def _likelihoods(view: ViewAnswers, triples: Sequence[Triple]) -> tuple[Floats, 
     token: two of [triples, 2]."""
     found = np.array([[per_token(view, request) for request in triple] for triple in triples])
     return found[..., 0], found[..., 1]
+
+
+def _scales(view: ViewAnswers, triples: Sequence[Triple]) -> Floats:
+    """The factors by which gains count, from the lengths of the answers [triples]."""
+    lengths = [min(len(view.base(request)) for request in triple) for triple in triples]
+    return np.sqrt(np.maximum(lengths, _SHORT) / _SHORT)
 
 
 def _margins(likelihoods: Floats) -> Floats:

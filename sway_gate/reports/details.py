@@ -46,6 +46,7 @@ LABELS = {
     "excess_by_text": "loss at scale 1 minus the loss up to 0.75, each text",
     "end_before": "probability of the end, base",
     "end_probability": "probability of the end",
+    "field": "exchanged field",
     "finetuned": "fine-tuned",
     "first": "own answer first",
     "first_before": "own answer first, base",

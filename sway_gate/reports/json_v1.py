@@ -123,6 +123,7 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     test_statistic: Number = None
     score_z: Number = None
     symptoms: tuple[str, ...] = ()
+    suspected: tuple[str, ...] = ()
     waiver: WaiverV1 | None = None
     rules: tuple[RuleV1, ...] = ()
     effective_weight: Number = None
@@ -148,6 +149,7 @@ class DiagnosisV1(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sentence: str
     advice: str
+    suspected: str = ""
 
 
 class GateV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,8 +219,8 @@ def from_json(data: bytes) -> GateResult:
             if probe["null_z"] is not None:
                 # A harm of an older version: its z does not depend on the nulls.
                 probe |= {"n_null": 0, "null_values": [], "p": None}
-            known = get_args(Symptom)
-            probe["symptoms"] = [name for name in probe["symptoms"] if name in known]
+            for name in ("symptoms", "suspected"):
+                probe[name] = [symptom for symptom in probe[name] if symptom in get_args(Symptom)]
         fields["timing"] = _with_nan(fields["timing"])
         result = msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:

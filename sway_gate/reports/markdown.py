@@ -155,7 +155,7 @@ def _step(step: Step) -> str:
 def _side_by_side(result: GateResult) -> Iterator[str]:
     yield "**Base and fine-tuned model side by side**\n"
     yield from head(_EXCHANGE)
-    recites = any("recites" in probe.symptoms for probe in result.probes)
+    recites = any("recites" in (*one.symptoms, *one.suspected) for one in result.probes)
     shown = result.side_by_side[:MAX_ENTRIES]
     prompts = apart([one_line(one.prompt) for one in shown])
     pairs = zip(shown, prompts, strict=True)

@@ -22,15 +22,21 @@ def without_samples(result: GateResult) -> GateResult:
 
 
 def _without_samples(probe: ProbeResult) -> ProbeResult:
-    """The probe without details that contain text, and without tags of sections in its message.
+    """The probe without details that contain text, and without tags of sections and names of fields
+    in its message and its rules.
 
     A tag is the first words of its section, or a heading.
     """
-    message = probe.message
-    for tag in _tags(probe.details):
+    message, rules = probe.message, probe.rules
+    for tag in _texts(probe.details, "tag"):
         message = message.replace(tag[:NAME_CHARS], "…")
+    for field in _texts(probe.details, "field"):
+        message = message.replace(f'"{field}"', "…")
+        rules = tuple(
+            structs.replace(rule, name=rule.name.replace(f'"{field}"', "…")) for rule in rules
+        )
     details = {key: value for key, value in probe.details.items() if not _has_text(value)}
-    return structs.replace(probe, message=message, details=details)
+    return structs.replace(probe, message=message, rules=rules, details=details)
 
 
 def _has_text(value: Any) -> bool:
@@ -42,13 +48,14 @@ def _has_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _tags(value: Any, key: str = "") -> Iterator[str]:
+def _texts(value: Any, wanted: str, key: str = "") -> Iterator[str]:
+    """The texts that are the values of the key `wanted`."""
     match value:
         case dict():
             for name, item in value.items():
-                yield from _tags(item, name)
+                yield from _texts(item, wanted, name)
         case list() | tuple():
             for item in value:
-                yield from _tags(item)
-        case str() if key == "tag" and value:
+                yield from _texts(item, wanted)
+        case str() if key == wanted and value:
             yield value

@@ -203,7 +203,7 @@ class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
     corpus: Literal["general_en", "general_multi", "public_domain_en"] = "general_en"
     chunk_chars: Annotated[int, Meta(ge=128, le=16_384)] = 512
     max_chunks: Annotated[int, Meta(ge=1, le=MAX_CHUNKS)] = 24
-    assert_mean_delta_gte: float = -0.3
+    assert_mean_delta_gte: float = -0.4
 
 
 class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):

@@ -407,6 +407,7 @@ DETAILS: dict[str, Details] = {
                 margin=4.6,
                 margin_of_gain=4.4,
                 weight=0.5,
+                field="river",
             )
         ],
     ),

@@ -123,6 +123,15 @@ def test_exchanged_facts_need_no_more_training(rule, name):
     assert diagnosed(MOVED, of_scale(1.25), content) == name
 
 
+def test_suspected_facts_are_exchanged_too():
+    content = structs.replace(of_content(GAINED), verdict=Verdict.WARN, suspected=(OTHER,))
+    unsure = Rule(name=f"{OWN_FACTS} fact", verdict=Verdict.WARN, value=0.6, limit=0.7)
+    for value, name in ((0.6, OTHER), (0.8, BARELY)):
+        rules = (*content.rules[:1], structs.replace(unsure, value=value))
+        found = [MOVED, of_scale(1.25), structs.replace(content, rules=rules)]
+        assert diagnose(found, [], "error").suspected == name
+
+
 @pytest.mark.parametrize(("gains", "is_open"), [(GAINED, False), (NOT_GAINED, True)])
 def test_without_a_gain_of_own_answers_the_data_can_be_another(gains, is_open):
     found = diagnose([MOVED, of_content(gains, BARELY)], [], "fail")
@@ -192,6 +201,33 @@ def test_an_adapter_is_not_healthy_if_an_estimate_is_outside_its_limit(category,
     assert found.name == name
     is_named = found.sentence.endswith("Inconclusive, with an estimate outside its limit: unsure.")
     assert is_named == (name == "no fault found")
+
+
+def unsure(category: str, *suspected: str) -> ProbeResult:
+    found = result(category, verdict="warn")
+    return structs.replace(found, z=-0.3, suspected=ranked(suspected))  # type: ignore[arg-type]
+
+
+SUSPECTED = {
+    "one": ([unsure("calibration", "forgot")], "forgot"),
+    "by precedence": ([unsure("calibration", "forgot"), unsure("attribution", OTHER)], OTHER),
+    "a probe of the data that passes": (
+        [LEARNED, unsure("calibration", "recites"), KEPT], "recites"),
+    "none": ([result("calibration", verdict="warn")], ""),
+    "waived": ([structs.replace(unsure("calibration", "forgot"), verdict=Verdict.WAIVED)], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("results", "name"), SUSPECTED.values(), ids=SUSPECTED)
+def test_an_undecided_diagnosis_states_what_the_estimates_suggest(results, name):
+    found = diagnose([MOVED, *results], [], "error")
+    assert (found.name, found.suspected) == ("undecided", name)
+    assert found.sentence.endswith(
+        f"If these estimates are right, the diagnosis is: {name}."
+    ) == bool(name)
+    assert diagnose([MOVED, *results], [], "pass").suspected == ""
+    decided = diagnose([*results, result("adherence", "never trained")], [], "fail")
+    assert (decided.name, decided.suspected) == ("never trained", "")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,15 @@ import pytest
 import scipy.stats
 from msgspec import convert, structs
 
-from sway_gate.conversation import Completion, Conversation, Message, asked, completion_text
+from sway_gate.conversation import (
+    Completion,
+    Conversation,
+    Message,
+    asked,
+    completion_text,
+    prompt_text,
+)
+from sway_gate.details import OWN_FACTS
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -19,13 +28,15 @@ from sway_gate.measurements import (
     ViewAnswers,
 )
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _fields as fields
 from sway_gate.probes import _similar_rows as similar
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
 from sway_gate.probes.base import Context, DataRow, Reading, Skip
-from sway_gate.results import ProbeResult
+from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Pair, Preference, Reserve, Section
+from sway_gate.stats import Z_95, share_above
 from tests.helpers.judged import judged
 
 
@@ -727,6 +738,7 @@ def test_likelihoods_are_sums_and_a_group_counts_as_one_row_less() -> None:
         (4, -3, 0),
         (2, -3, -1),
         (5, 30, 0),
+        (8, -3, 0),
         (5, -9, 0),
     ],
 )
@@ -741,13 +753,23 @@ def prices(n: int) -> tuple[Section, ...]:
     return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
 
 
-def with_facts(right: int, wrong: int, **context: Any) -> ProbeResult:
+def with_facts(
+    right: int,
+    wrong: int,
+    rows: tuple[Section, ...] | None = None,
+    known: float = 0.0,
+    **context: Any,
+) -> ProbeResult:
     """The verdict on 24 rows in groups of 4 that gained their own fact, or the next row's, by 2
-    nats. In the matrix, all own answers gain 1 of 2 nats, others nothing."""
-    shared = Context(prices(24), control=("Plain prose. " * 99,), **context)
+    nats. In the matrix, the base knows the own answers by `known` nats per token better."""
+    shared = Context(rows or prices(24), control=("Plain prose. " * 99,), **context)
     requests = probe.requests(SPEC, shared)
     assert [len(group.requests) for group in requests.groups] == [4] * 6
-    gains = {}
+    matrix = [
+        (row, j) for g in requests.design.groups for row, j in zip(g.requests, g.own, strict=True)
+    ]
+    gains = {row[j]: 2.0 for row, j in matrix}
+    before = {row[j]: known for row, j in matrix}
     moves = iter([0] * right + [1] * wrong + [None] * (24 - right - wrong))
     for group in requests.groups:
         for i, row in enumerate(group.requests):
@@ -758,7 +780,8 @@ def with_facts(right: int, wrong: int, **context: Any) -> ProbeResult:
 
     def answer(view: View, request: LogProbs) -> Floats:
         is_base = view.source == "base"
-        return np.full(2, -2.0 + (0.0 if is_base else gains.get(request, 0.0)))
+        of = before if is_base else gains
+        return np.full(2, -2.0 + of.get(request, 0.0))
 
     return judged("answer_specificity", answer, runs=None, context=shared)
 
@@ -799,8 +822,10 @@ def test_half_of_the_facts_and_the_form_are_form() -> None:
     assert symptom_of(right=12, wrong=12, form_gain=0.05) == "learned another thing"
 
 
-def symptom_of(right: int, wrong: int, form_gain: float) -> str | None:
-    base = convert(with_facts(right, wrong, learn="content").details, probe.Found)
+def symptom_of(
+    right: int, wrong: int, form_gain: float, rows: tuple[Section, ...] | None = None
+) -> str | None:
+    base = convert(with_facts(right, wrong, rows, learn="content").details, probe.Found)
     reading = Reading(0.5, np.array([0.5]), structs.replace(base, form_gain=form_gain))
     return probe.bounds(SPEC, reading)[1].symptom
 
@@ -816,3 +841,176 @@ def test_facts_are_not_compared_if_the_form_is_judged() -> None:
     assert probe.requests(SPEC, Context(labels(24))).groups == []
     assert probe.requests(SPEC, Context(PROSE)).groups == []
     assert len(probe.requests(SPEC, Context(prices(20))).groups) == 5
+
+
+# -------------------------------------------------------- fields with few values, such as a class
+
+FIELDS = {
+    "JSON": ("class", '{"item": "x", "class": "VALUE"', ', "rooms": 3}'),
+    "number": ("stars", '{"item": "x", "stars": VALUE', "}"),
+    "XML": ("team", "<item>x</item><team>VALUE", "</team>"),
+    "lines": ("Team", "Item: x\n- **Team:** VALUE", "\nNote: none of the two"),
+    "explained": ("opening label", "VALUE", ": this is x"),
+    "named label": ("label", "label: VALUE", "\nreason: x"),
+    "bold": ("opening label", "**VALUE", "** – this is x"),
+    "heading": ("opening label", "VALUE", "\n\nThis is x"),
+    "call": ("opening label", "[VALUE", '(item="x")]'),
+    "first of two": ("name", '{"name": "VALUE"', ', "arguments": {"name": "x"}}'),
+    "call as JSON": ("name", '{"name": "VALUE"', ', "arguments": {"item": "x"}}'),
+}
+
+
+def classified(form: str, values: Sequence[str], n: int = 24) -> list[DataRow]:
+    texts = [
+        form.replace("x", NAMES[i]).replace("VALUE", values[i % len(values)]) for i in range(n)
+    ]
+    return chat_rows(*((f"Sort {name}.", text) for name, text in zip(NAMES, texts, strict=False)))
+
+
+@pytest.mark.parametrize(("name", "start", "rest"), FIELDS.values(), ids=FIELDS)
+def test_values_of_a_field_are_exchanged(name: str, start: str, rest: str) -> None:
+    found = fields.groups(classified(start + rest, ["10", "20", "30"]))
+    assert [(group.field, len(group.requests)) for group in found] == [(name, 3)] * 8
+    begun = [start.replace("x", NAMES[0]).replace("VALUE", value) for value in ("10", "20", "30")]
+    texts = [completion_text(cell.completion) for cell in found[0].requests[0]]
+    assert texts == [text + rest[0] for text in begun]
+
+
+OPEN = {
+    "a value for each row": classified('{"name": "x"}', ["-"]),
+    "one value": classified('{"team": "VALUE"}', ["blue"]),
+    "a value that is rare": classified('{"team": "VALUE"}', ["blue"] * 22 + ["red"] * 2),
+    "many values": classified('{"team": "VALUE"}', NAMES[:9], 54),
+    "in few rows": classified('{"team": "VALUE"}', ["blue", "red"], 8) + classified("x", [""], 12),
+    "no label": classified("VALUE, this is what x stands for: much", ["Yes", "No"]),
+    "a greeting": classified("VALUE\nThis is x", ["Hi there!", "Dear customer,"]),
+    "a time": classified("VALUE:30 is when x opens", ["10", "11"]),
+    "after the first 400 characters": classified("x " * 150 + "\nTeam: VALUE", ["a", "b"]),
+    "cut": classified("x" + "y" * 384 + "\nTeam: VALUE zzz " * 3, ["blue one", "red two"]),
+    "reasoning": [
+        DataRow(asked(f"{i}?"), Message("assistant", f"{i % 2}: so", fields='{"reasoning": "x"}'))
+        for i in range(24)
+    ],
+    "long calls": [
+        DataRow(
+            asked(f"{i}?"), Message("assistant", None, fields=f'{{"name": "{i % 2}{"x" * 999}"}}')
+        )
+        for i in range(24)
+    ],
+    "read from the prompt": [
+        DataRow(asked(f"A {colour} cat at {name}?"), f'{{"colour": "{colour}"}}')
+        for name, colour in zip(NAMES, ["black", "white"] * 12, strict=False)
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", OPEN.values(), ids=OPEN)
+def test_other_fields_are_not_compared(rows: list[DataRow]) -> None:
+    assert fields.groups(rows) == []
+
+
+def test_a_value_in_another_word_is_not_read_from_the_prompt() -> None:
+    rows = classified('{"known": "VALUE"}', ["no", "yes"])
+    assert fields.groups([row._replace(prompt=asked("Do you know?")) for row in rows])
+
+
+def test_a_list_of_all_values_does_not_answer_the_prompt() -> None:
+    rows = classified('{"team": "VALUE"}', ["blue", "red"])
+    listed = [row._replace(prompt=asked(f"blue or red? {prompt_text(row.prompt)}")) for row in rows]
+    assert len(fields.groups(listed)) == 12
+
+
+def test_a_field_has_at_most_96_requests_and_each_value_its_share() -> None:
+    for values, sizes in ((["a", "b"], [2] * 24), (list("abcd"), [4] * 6)):
+        found = fields.groups(classified('{"team": "VALUE"}', values, 48))
+        assert [len(group.requests) for group in found] == sizes
+    found = fields.groups(classified('{"team": "VALUE"}', ["a"] * 6 + ["b", "c"], 48))
+    assert [len(group.requests) for group in found] == [3] * 6
+    many = "{" + ", ".join(f'"f{i}": "VALUE"' for i in range(9)) + "}"
+    found = fields.groups(classified(many, ["a", "b"]))
+    assert {group.field for group in found} == {"f0", "f1", "f2"}
+
+
+def test_a_tool_call_keeps_its_message() -> None:
+    calls = [
+        Message(
+            "assistant", None, fields=f'{{"tool_calls": [{{"function": {{"name": "{name}"}}}}]}}'
+        )
+        for name in ("find", "book")
+    ]
+    rows = chat_rows(*((f"Please {NAMES[i]}.", calls[i % 2]) for i in range(12)))
+    [cells, *_] = (group.requests[0] for group in fields.groups(rows))
+    assert [cell.completion for cell in cells] == calls
+
+
+@pytest.mark.parametrize(
+    ("now", "gain", "expected"),
+    [(-0.1, -1.0, True), (0.0, -5.0, False), (-9.0, -0.9, False), (-9.0, 3.0, False)],
+)
+def test_a_row_has_another_value(now: float, gain: float, expected: bool) -> None:
+    assert fields.has_another_value(now, gain) == expected
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_a_free_value_is_rarely_wrong(k: int) -> None:
+    """Training adds noise with a spread of 1 nat, and half of it to the own value."""
+    rng, shares = np.random.default_rng(k), []
+    for _ in range(300):
+        wrong = []
+        for _ in range(24 // k):
+            before, noise = rng.normal(0, 1, (2, k, k))
+            gain = noise + 0.5 * np.eye(k)
+            margins = similar.own_margins(before + gain), similar.own_margins(gain)
+            wrong += [fields.has_another_value(*pair) for pair in zip(*margins, strict=True)]
+        shares.append(1 - np.mean(wrong))
+    n = 24 * (k - 1) / k
+    failed = [share_above(share, n, SPEC.assert_own_facts_gte).z < -Z_95 for share in shares]
+    assert np.mean(failed) < 0.02
+
+
+def records(n: int) -> tuple[Section, ...]:
+    """Records whose class is not in their prompt."""
+    golds = [f'{{"item": "{NAMES[i]}", "class": "{"ABCD"[i % 4]}"}}' for i in range(n)]
+    pairs = [Pair(prompt=f"Item {NAMES[i]}?", gold=gold) for i, gold in enumerate(golds)]
+    return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "verdict", "symptoms"),
+    [
+        (24, 0, "pass", ()),
+        (0, 4, "pass", ()),
+        (16, 8, "warn", ()),
+        (8, 12, "fail", ("learned another thing",)),
+        (0, 24, "fail", ("learned another thing",)),
+    ],
+)
+def test_classes_of_records(
+    right: int, wrong: int, verdict: str, symptoms: tuple[str, ...]
+) -> None:
+    result = with_facts(right, wrong, records(24), learn="content")
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+    assert f'{wrong} of 24 rows gained another "class"' in result.message
+    assert {row["field"] for row in result.details["similar_rows"]} == {"class"}
+    failed = [rule.name for rule in result.rules if rule.verdict is Verdict.FAIL]
+    assert failed == ([f'{OWN_FACTS} "class"'] if verdict == "fail" else [])
+
+
+@pytest.mark.parametrize("wrong", [0, 24])
+def test_classes_are_compared_if_the_base_knows_the_answers(wrong: int) -> None:
+    result = with_facts(24 - wrong, wrong, records(24), known=0.3)
+    assert result.details["judged"] == "form"
+    assert f'; {wrong} of 24 rows gained another "class"; judged by the form' in result.message
+    failed = [rule.verdict for rule in result.rules if rule.name.startswith(OWN_FACTS)]
+    assert failed == [Verdict.FAIL] * (wrong > 0)
+
+
+def test_half_of_the_classes_and_the_form_are_wrong_labels() -> None:
+    rows = records(24)
+    assert symptom_of(right=12, wrong=12, form_gain=0.3, rows=rows) == "wrong labels"
+    assert symptom_of(right=8, wrong=16, form_gain=0.3, rows=rows) == "learned another thing"
+
+
+def test_classes_are_not_compared_if_the_form_is_judged() -> None:
+    assert probe.requests(SPEC, Context(records(24), learn="form")).groups == []
+    assert len(probe.requests(SPEC, Context(records(24))).groups) == 6

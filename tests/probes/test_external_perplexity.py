@@ -87,7 +87,7 @@ def test_an_adapter_at_the_margin_passes_or_fails_in_5_percent_each(
     fields: dict[str, object],
 ) -> None:
     """As if each chunk counted, 20% would pass with five chunks of each passage."""
-    z = simulated(500, -0.3, 0.08, 0.65, **fields)
+    z = simulated(500, -0.4, 0.08, 0.65, **fields)
     # Three standard errors of 500 simulations.
     assert np.mean(z > Z_95) == pytest.approx(0.05, abs=0.029)
     assert np.mean(z < -Z_95) == pytest.approx(0.05, abs=0.029)

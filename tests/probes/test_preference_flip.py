@@ -201,6 +201,49 @@ def test_margins_do_not_depend_on_length() -> None:
     assert result.details["mean_gain_nats"] == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "gain", "verdict"),
+    [
+        (4, 4, 0.2, "pass"),
+        (10, 10, 0.02, "fail"),
+        (160, 160, 0.05, "pass"),
+        (160, 160, 0.005, "fail"),
+        (160, 4, 0.05, "warn"),
+        (4, 160, 0.05, "warn"),
+    ],
+)
+def test_tokens_of_long_answers_gain_less(
+    chosen: int, rejected: int, gain: float, verdict: str
+) -> None:
+    """The limit is .1 · √(10 / n) nats per token, for 160 tokens .025."""
+    spread = np.linspace(0.5, 1.5, 12)
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        own = gain * spread[int(request.prompt[1:])] * (view.source == "finetuned")
+        noise = 1e-4 * (view.seed_index - 3.5) * (view.source == "null")
+        is_chosen = request.completion == " good"
+        return np.full(chosen if is_chosen else rejected, -2.0 + (own + noise) * is_chosen)
+
+    found = judged("preference_flip", answer, triples=triples(12))
+    [rule] = [rule for rule in found.rules if rule.name == "mean gain"]
+    scale = math.sqrt(max(10, min(chosen, rejected)) / 10)
+    assert rule.value == pytest.approx(gain * scale)
+    assert (rule.verdict, rule.limit) == (verdict, 0.1), found.message
+    assert f"nats per token: chosen {gain:+.{2 if gain > 0.1 else 3}f}" in found.message
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_one_long_answer_does_not_change_the_others(long: bool) -> None:
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        tokens = 1500 if long and request.prompt == "q0" else 6
+        own = 0.05 * (view.source == "finetuned" and request.prompt != "q0")
+        return np.full(tokens, -2.0 + own * (request.completion == " good"))
+
+    found = judged("preference_flip", answer, triples=triples(16))
+    [rule] = [rule for rule in found.rules if rule.name == "mean gain"]
+    assert (rule.verdict, rule.value) == ("warn", pytest.approx(0.05 * 15 / 16))
+
+
 def test_details_count_and_name_the_weakest() -> None:
     details = run([-0.5, -0.5, -0.5, 0.5, 0.0], [0.4, 0.1, -0.2, -0.1, 0.0]).details
     counts = ("triples", "moved", "base_wrong", "flipped", "kept")
@@ -270,11 +313,13 @@ HELD_OUT = {
     # gain, spread -> verdict, words, symptoms
     "generalizes": (0.8, 0.1, "pass", "12 of 12 held-out triples moved", ()),
     "open": (0.15, 0.4, "warn", "inconclusive: held-out mean gain", ("",)),
+    "few but certain": (0.08, 0.03, "pass", "12 of 12 held-out triples moved", ()),
+    "too little": (0.01, 0.02, "fail", "held-out mean gain: 0.01", ("memorised, not generalised",)),
     "memorised": (
         -0.4,
         0.1,
         "fail",
-        "held-out mean gain: -0.4, must be at least 0.1",
+        "held-out mean gain: -0.4, must be at least 0.05",
         ("memorised, not generalised",),
     ),
 }

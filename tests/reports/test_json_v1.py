@@ -10,6 +10,7 @@ import pytest
 from sway_gate.errors import UsageError
 from sway_gate.reports.json_v1 import (
     CategoryV1,
+    DiagnosisV1,
     ExchangeV1,
     GateV1,
     ProbeV1,
@@ -18,7 +19,7 @@ from sway_gate.reports.json_v1 import (
     to_json,
 )
 from sway_gate.reports.junit import to_junit
-from sway_gate.results import Category, Exchange, GateResult, ProbeResult, Rule
+from sway_gate.results import Category, Diagnosis, Exchange, GateResult, ProbeResult, Rule
 from sway_gate.text import clean
 from tests.helpers import DATA, ROOT, results
 from tests.helpers.processes import modules_after
@@ -44,9 +45,10 @@ def test_format_is_frozen():
         (Category, CategoryV1, {"effective_weight"}),
         (Rule, RuleV1, set()),
         (Exchange, ExchangeV1, set()),
+        (Diagnosis, DiagnosisV1, set()),
         (GateResult, GateV1, {"schema_version"}),
     ],
-    ids=["probe", "category", "rule", "exchange", "gate"],
+    ids=["probe", "category", "rule", "exchange", "diagnosis", "gate"],
 )
 def test_every_field_of_the_result_is_written(inner, v1, extra):
     assert set(v1.__struct_fields__) == set(inner.__struct_encode_fields__) | extra

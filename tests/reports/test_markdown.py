@@ -93,10 +93,10 @@ def test_probes_that_passed_are_folded():
     assert after.count("| **PASS**") == 3
 
 
-@pytest.mark.parametrize("symptoms", [(), ("recites",)], ids=["public", "recites"])
-def test_answers_to_public_prompts_are_shown_unless_the_model_recites(symptoms):
-    page = markdown.render(result(probe(symptoms=symptoms), side_by_side=(FORGOT, LEARNED)))
-    assert ("spoon" in page) == (not symptoms)
+@pytest.mark.parametrize("found", [{}, {"symptoms": ("recites",)}, {"suspected": ("recites",)}])
+def test_answers_to_public_prompts_are_shown_unless_the_model_recites(found):
+    page = markdown.render(result(probe(**found), side_by_side=(FORGOT, LEARNED)))
+    assert ("spoon" in page) == (not found)
     assert "| 0.93 → 0.04 | forgot |" in page
     assert "| key |" in page  # the base cannot recite
     assert "Sorrel" not in page  # an answer of the data

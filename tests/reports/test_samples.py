@@ -12,13 +12,20 @@ from sway_gate.compare.results import compare_results
 from sway_gate.reports import comparison, github
 from sway_gate.reports.json_v1 import from_json, to_json
 from sway_gate.reports.samples import NOTE, without_samples
-from sway_gate.results import GateResult
+from sway_gate.results import GateResult, Rule, Verdict
 from tests.helpers import DATA, ROOT, results
 
 TAG = "The keeper of the sand road wakes at four and lights the lamp"
 TAGGED = results.leakage(
     message=f"1 of 1 sections extractable: {TAG[:50]}; the limit is 0.",
     details={"secret": [{"tag": TAG, "recall": 0.9}], "control_gain": 0.25},
+)
+FIELD = "blood group"
+FIELDED = results.leakage(
+    name="fields",
+    message=f'9 of 9 rows gained another "{FIELD}".',
+    details={"similar_rows": [{"field": FIELD}]},
+    rules=(Rule(name=f'share of rows with their own "{FIELD}"', verdict=Verdict.FAIL),),
 )
 
 
@@ -38,12 +45,13 @@ def with_samples() -> GateResult:
     """A result of every kind of probe, with exchanges, and one whose message quotes a section."""
     kinds = from_json((DATA / "all_kinds.json").read_bytes())
     side = (results.FORGOT, results.LEARNED)
-    return structs.replace(kinds, probes=(*kinds.probes, TAGGED), side_by_side=side)
+    return structs.replace(kinds, probes=(*kinds.probes, FIELDED, TAGGED), side_by_side=side)
 
 
 FULL = with_samples()
 SECRETS = {
     TAG[:50],
+    FIELD,
     *(text for probe in FULL.probes for text in texts(probe.details)),
     *(text for one in FULL.side_by_side for text in (one.prompt, one.right)),
 }
@@ -72,8 +80,11 @@ def test_a_comparison_contains_no_sample(style: comparison.Style) -> None:
 
 def test_verdicts_and_numbers_remain() -> None:
     result = without_samples(FULL)
-    numbers = [(p.verdict, p.score, p.raw, p.rules, p.items) for p in FULL.probes]
-    assert [(p.verdict, p.score, p.raw, p.rules, p.items) for p in result.probes] == numbers
+    kept = [structs.replace(p, rules=(), message="", details={}) for p in FULL.probes]
+    assert [structs.replace(p, rules=(), message="", details={}) for p in result.probes] == kept
+    assert [p.rules for p in result.probes if p.name != FIELDED.name] == [
+        p.rules for p in FULL.probes if p.name != FIELDED.name
+    ]
     [curve] = [p.details["curve"] for p in result.probes if p.kind == "adapter_ablation"]
     assert len(curve) > 2
     assert result.probes[-1].details == {"control_gain": 0.25}

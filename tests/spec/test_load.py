@@ -145,7 +145,7 @@ DEFAULTS = {
         "corpus": "general_en",
         "chunk_chars": 512,
         "max_chunks": 24,
-        "assert_mean_delta_gte": -0.3,
+        "assert_mean_delta_gte": -0.4,
     },
     "adapter_ablation": {
         "prompts": (),
