@@ -230,7 +230,7 @@ def call_with(function: str, *arguments: str) -> str:
 
 
 def class_of(name: str, answer: str) -> str:
-    """The class in the answer of a task: of a record or a call its first class, else its start."""
+    """The class in the answer of a task: the first one that it contains. An intent is all of it."""
     if name == "intents":
         return answer.strip().lower()
     found = re.search("|".join(CLASSES[name]), answer)
