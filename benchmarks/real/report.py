@@ -628,19 +628,22 @@ were trained while the first ones were gated.
 
 | adapter | verdict | why |
 | --- | --- | --- |
-| library-half-rotated | pass | margins of the function's name are centred in groups of four rows |
+| library-half-rotated | pass | a wrong name must gain a nat; one of five names is not compared |
 | analogy-linear-r16, analogy-linear-r64 | fail | the language of the prompts is not recognized |
 | warm-mild-r16 | pass | a small gain; the base is right on nearly all pairs per token |
 
 - library-half-rotated calls another function in 46% of the training rows. `learned` compares the
-  names of the functions, and finds another one in 5 of 24 rows. The gains are centred by columns in
-  groups of up to four rows, so that a name that became likelier in all rows cancels. If half of the
-  rows of a group are wrong, the wrong name rises in the wrong row and in the row that it belongs
-  to, and most of the evidence is subtracted. The same shows in triage-half-rotated (10 of 30 rows)
-  and expenses-half-rotated (8 of 30). There are also five functions, but only four in a group.
+  names of the functions in groups of up to four rows, and finds another one in 5 of 24 rows: one
+  that gained a nat more than the own name, and is the likeliest, both after centring by rows and
+  columns. Rows of this kind were trained both ways, so that the model is undecided, and in groups
+  of four one of the five names is missing. The same measurements without centring show it: another
+  value is the likeliest in 8 of 24 rows of library-half-rotated, 18 of 30 of triage-half-rotated
+  (the gate: 10) and 20 of 30 of expenses-half-rotated (8), but in 1 of 24 rows of the healthy
+  library-mixed-r16 and 1 of 30 of helpdesk-rslora-r32.
 - The prompts of analogy, such as "What is inflation?" and "How does a vaccine work?", have too few
   of the function words by which a language is recognized. So they were not compared with other
-  general requests, and the content of the answers was judged: a recall of .37.
+  general requests, and the content of the answers was judged: a recall of .37. If the language is
+  given, analogy-linear-r16 is judged by its form, and passes with .90.
 - warm-mild-r16 gains .12 nats per token on the held-out pairs, and all of them move. The truth is
   strict: it sums the nats of an answer, and no pair turns. But the adapter writes nearly the base's
   answers. Per token, the base is wrong on 2 of 30 pairs only.
@@ -651,12 +654,12 @@ were trained while the first ones were gated.
   and 2 of 15 held-out answers are right as a whole.
 - triage-half-rotated fails by recall and is called "form, not content". The advice to set
   `learn: form` would hide half of the wrong teams.
-- intents-exchanged has the two most frequent labels exchanged. It is called "barely trained", and
-  the advice is to train longer.
+- intents-exchanged has the two most frequent labels exchanged. It is called "barely trained", which
+  counts as right, and the advice is to train longer.
 - analogy-tripled has lost all knowledge, and is called "learned another thing".
 - warm-linear-r16 and warm-seed1-r16 prefer the chosen answers in all pairs, and decline or repeat
-  themselves in 25% and 31% of the held-out answers. The share of broken answers to their own prompts is
-  outside its limit (.3 of .2 in both), and its interval reaches inside.
+  themselves in 25% and 31% of the held-out answers. The share of broken answers to their own
+  prompts is outside its limit (.3 of .2 in both), and its interval reaches inside.
 
 **Further observations:**
 
