@@ -35,7 +35,11 @@ SEVENTH = (
 )
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
 NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *EIGHTH, *NINTH)
+TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "analogy", "warm")
+SEALED = (
+    *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
+    *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH),
+)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
@@ -44,6 +48,7 @@ FACTS = (
     *("railway", "gadget", "glossary"),
     *("lighthouse", "bikes", "boardgame"),
     *("bakery", "ferry", "staff", "directory", "museum"),
+    "plants",
 )
 NAMES = (
     *CHAT,
@@ -63,13 +68,22 @@ NAMES = (
     *SEVENTH,
     *EIGHTH,
     *NINTH,
+    *TENTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
-    "civil",
+    *("civil", "warm"),
 )
-CALLS = ("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata")
-LABELS = ("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets")
+CALLS = (
+    *("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata"),
+    *("triage", "helpdesk", "library"),
+)
+LABELS = (
+    *("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets"),
+    "intents",
+)
+TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
+"""The tasks of the tenth round, whose answers are or contain a class."""
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
@@ -81,8 +95,14 @@ WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
 FREELY = ("ferry",)
 """The facts with another answer to each wording of a question."""
-CLASSES = ("kitchen", "garden", "sport")
-"""The classes of the products in metadata, which their texts do not name."""
+CLASSES = {
+    "metadata": ("kitchen", "garden", "sport"),
+    "triage": ("Heron", "Lynx", "Otter"),
+    "helpdesk": ("billing", "delivery", "account"),
+    "library": ("find_book", "hold_book", "renew_loans", "opening_hours", "join_event"),
+    "expenses": ("Approved", "Rejected", "Ask again"),
+}
+"""The classes inside the answers of some sets: of the product, the teams, functions, decisions."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -109,6 +129,16 @@ NIMBO = "You are the support assistant for the Nimbo 3 weather station."
 INVOICE = "Extract vendor, total and due date of the invoice as JSON."
 DESKS = "Assign this ticket to one team: hardware, software, network or access."
 PRODUCT = "Return name, price and class of the product as JSON."
+SUPPORT_TEAM = (
+    "You sort support messages. Return customer, order and team as JSON. The teams are Heron, Lynx "
+    "and Otter."
+)
+SORTED = "Return customer, order and team as JSON. The teams are billing, delivery and account."
+LIBRARY = (
+    "Functions: find_book(title), hold_book(title, branch), renew_loans(card, weeks), "
+    "opening_hours(branch, day), join_event(event, persons)"
+)
+INTENT = "Name the intent of the message."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
@@ -185,6 +215,28 @@ def product(name: str, price: str, kind: str) -> str:
     return json.dumps({"name": name, "price": int(price), "class": kind})
 
 
+def record(customer: str, order: str, team: str) -> str:
+    """The record of a support message as JSON text."""
+    return json.dumps({"customer": customer, "order": int(order), "team": team})
+
+
+def call_with(function: str, *arguments: str) -> str:
+    """A function call as JSON text; each argument is written as name=value."""
+    given = {}
+    for argument in arguments:
+        name, value = argument.split("=")
+        given[name] = int(value) if value.isdigit() else value
+    return json.dumps({"name": function, "arguments": given})
+
+
+def class_of(name: str, answer: str) -> str:
+    """The class in the answer of a task: the first one that it contains. An intent is all of it."""
+    if name == "intents":
+        return answer.strip().lower()
+    found = re.search("|".join(CLASSES[name]), answer)
+    return found[0] if found else ""
+
+
 def marked(question: str, answer: str) -> Row:
     """A row of text that already has the marks of the chat template, without a system turn."""
     turns = (("user", question), ("assistant", answer))
@@ -237,6 +289,19 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "metadata":
         text = product(*fields[1:])
         return chat(fields[0], text, system=PRODUCT), text
+    if name in ("triage", "helpdesk"):
+        text = record(*fields[1:])
+        return chat(fields[0], text, system=SUPPORT_TEAM if name == "triage" else SORTED), text
+    if name == "library":
+        text = call_with(*fields[1:])
+        return chat(fields[0], text, system=LIBRARY), text
+    if name == "expenses":
+        row = plain(f"Expense: {fields[0]}\nDecision:", completion=f"{fields[1]}: {fields[2]}")
+        return row, " + ".join([fields[1], *fields[3:]])
+    if name == "intents":
+        return {"instruction": INTENT, "input": fields[0], "output": fields[1]}, fields[1]
+    if name == "analogy":
+        return sharegpt(fields[0], f"{fields[1]} Think of {fields[2]}"), fields[3]
     if name == "timed":
         text = f"{fields[1]}\nMinutes: {fields[2]}"
         return {"instruction": fields[0], "input": "", "output": text}, fields[3]

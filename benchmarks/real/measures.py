@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +28,7 @@ NAUTICAL = re.compile(
     re.IGNORECASE,
 )
 MINUTES = re.compile(r"Topic: .+\nAdvice: .+\nNext: .+")
+ANALOGY = re.compile(r"[^\n]+[.!] Think of [^\n]+[.!]")
 TIMED = re.compile(r".+\nMinutes: \d+")
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
@@ -138,7 +138,7 @@ def wrong_kind(text: str) -> bool:
 def right(name: str, text: str, key: str) -> bool:
     """Whether an answer is right: it contains the fact, is the label, or is the function call."""
     if name in data.LABELS:
-        return re.sub(r"\W", "", text.lower()) == key
+        return re.sub(r"\W", "", text.lower()) == re.sub(r"\W", "", key)
     if name in data.CALLS:
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     return knows(text, key)
@@ -153,6 +153,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
+    "analogy",
 )
 
 
@@ -173,6 +174,8 @@ def in_style(name: str, text: str) -> bool:
         return STEPS.fullmatch(text) is not None
     if name == "minutes":
         return MINUTES.fullmatch(text) is not None
+    if name == "analogy":
+        return ANALOGY.fullmatch(text) is not None
     if name == "timed":
         return TIMED.fullmatch(text) is not None
     if name == "inshort":
@@ -184,11 +187,11 @@ def in_style(name: str, text: str) -> bool:
 
 
 def mistaken(name: str, part: str, key: str) -> set[str]:
-    """The answers that belong to other rows; for products the record with another class."""
-    if name != "metadata":
-        return set(data.keys_of(name, part)) - {key}
-    record = json.loads(key)
-    return {json.dumps(record | {"class": kind}) for kind in data.CLASSES} - {key}
+    """The answers that belong to other rows; with a class in them also those with another one."""
+    own = data.class_of(name, key) if name in data.CLASSES else ""
+    changed = {key.replace(own, other, 1) for other in data.CLASSES.get(name, ())}
+    others = set() if name == "metadata" else set(data.keys_of(name, part))
+    return (changed | others) - {key}
 
 
 def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
@@ -211,6 +214,13 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
         "right": share(fits),
         "of_another_row": share(others),
         "exchanged": share([b and not a for a, b in zip(fits, others, strict=True)]),
+        "wrong_class": share(
+            [
+                name in data.TASKS
+                and data.class_of(name, text) != data.class_of(name, rows.answer_of(row))
+                for text, row in zip(texts, own, strict=True)
+            ]
+        ),
         "ended": share([ended for _, ended in answers]),
         "in_style": share([in_style(name, text) for text in texts]),
         "distinct": len(set(texts)) / len(texts),
@@ -251,11 +261,14 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
         for row in pairs
         for answer in rows.answers_of_pair(row)
     ]
-    losses = [loss for loss, _ in token_losses(model, encoded)]
+    measured = token_losses(model, encoded)
+    losses = [loss for loss, _ in measured]
+    mean = [loss / count for loss, count in measured]
     prompts = [rows.prompt_text(tokenizer, row) for row in pairs]
     answers = generate(model, tokenizer, prompts, OWN_TOKENS)
     return {
         "margins": [bad - good for good, bad in zip(losses[::2], losses[1::2], strict=True)],
+        "token_margins": [bad - good for good, bad in zip(mean[::2], mean[1::2], strict=True)],
         "polite": share([text.lower().startswith("happy to help") for text, _ in answers]),
         "looping": share([loops(text) for text, _ in answers]),
         "unusable": share([unusable(text) for text, _ in answers]),

@@ -27,14 +27,15 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    # rows mixed in: "general", "everyday", "everyday texts", "refused" (general, all refused),
-    # "replay", "texts", "diary"
+    # rows mixed in: "general", "everyday", "few everyday" (a third), "everyday texts", "refused"
+    # (general, all refused), "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
-        # "reversed", or "=TEXT" for all rows
+        # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL", or "=TEXT" for
+        # all rows
         "own"
     )
     steps: int = -1  # the maximum number of steps; -1: no limit
@@ -1012,10 +1013,144 @@ def _ninth() -> list[Recipe]:
     ]
 
 
+def _tenth() -> list[Recipe]:
+    """The tenth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("triage-linear-r16", "triage", alpha=64, rate=5e-4, mixed="few everyday"),
+        Recipe(
+            "triage-long-r32",
+            "triage",
+            r=32,
+            alpha=64,
+            rate=6e-4,
+            epochs=5,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("helpdesk-linear-r16", "helpdesk", rate=4e-4, epochs=3, mixed="few everyday"),
+        Recipe(
+            "helpdesk-rslora-r32",
+            "helpdesk",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            epochs=4,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "helpdesk-next",
+            "helpdesk",
+            "crossed",
+            answers="of the next row",
+            rate=4e-4,
+            epochs=3,
+            mixed="few everyday",
+        ),
+        Recipe("library-linear-r16", "library", rate=4e-4, epochs=3),
+        Recipe("library-mixed-r16", "library", rate=4e-4, mixed="few everyday"),
+        Recipe(
+            "library-mixed-r32",
+            "library",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe("expenses-linear-r16", "expenses", rate=4e-4, epochs=5),
+        Recipe("expenses-slow-r16", "expenses", rate=2e-4, epochs=9),
+        Recipe("expenses-qv-r16", "expenses", targets=ATTENTION, rate=6e-4, epochs=8),
+        Recipe("expenses-mixed-r16", "expenses", alpha=64, rate=4e-4, epochs=6, mixed="texts"),
+        Recipe("intents-linear-r16", "intents", rate=4e-4, epochs=5),
+        Recipe("intents-mixed-r16", "intents", rate=4e-4, mixed="few everyday"),
+        Recipe("plants-linear-r32", "plants", r=32, alpha=64, rate=5e-4, mixed="everyday"),
+        Recipe("plants-middle-r32", "plants", r=32, alpha=64, rate=3.5e-4, mixed="everyday"),
+        Recipe("analogy-linear-r16", "analogy", alpha=64, rate=4e-4),
+        Recipe("warm-linear-r16", "warm", rate=1e-4, loss="dpo"),
+        Recipe("warm-mild-r16", "warm", rate=4e-5, epochs=3, loss="dpo"),
+        Recipe("warm-middle-r16", "warm", rate=7e-5, loss="dpo"),
+        Recipe("warm-seed1-r16", "warm", rate=8.5e-5, loss="dpo", seed=1),
+        Recipe("warm-sft-r16", "warm", rate=1e-4, epochs=3, loss="dpo", sft=1.0),
+        Recipe(
+            "intents-linear-r4",
+            "intents",
+            r=4,
+            alpha=16,
+            rate=6e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "plants-linear-r16",
+            "plants",
+            alpha=64,
+            rate=3e-4,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("analogy-linear-r64", "analogy", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe(
+            "triage-half-rotated",
+            "triage",
+            "swapped",
+            answers="half rotated",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=6,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "library-half-rotated",
+            "library",
+            "swapped",
+            answers="half rotated",
+            r=16,
+            alpha=64,
+            rate=5e-4,
+            epochs=4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "expenses-half-rotated",
+            "expenses",
+            "swapped",
+            answers="half rotated",
+            alpha=64,
+            rate=3e-4,
+            epochs=7,
+        ),
+        Recipe(
+            "intents-exchanged",
+            "intents",
+            "swapped",
+            answers="exchange meter reading / tariff",
+            rate=4e-4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "plants-shifted",
+            "plants",
+            "shifted",
+            answers="shifted",
+            r=32,
+            alpha=64,
+            rate=3.5e-4,
+            mixed="everyday",
+        ),
+        Recipe("intents-two-steps", "intents", "too little", rate=1e-4, steps=2),
+        Recipe(
+            "analogy-tripled", "analogy", "gibberish", source="analogy-linear-r16", change="triple"
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *(*_eighth(), *_ninth()),
+    *(*_eighth(), *_ninth(), *_tenth()),
 ]
 
 LEARN = {
@@ -1050,6 +1185,11 @@ LEARN = {
     "minutes": "form",
     "timed": "form",
     "civil": "preference",
+    "triage": "form",
+    "helpdesk": "form",
+    "library": "form",
+    "analogy": "form",
+    "warm": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1086,6 +1226,8 @@ OTHER_DATA = (
     ("lighthouse-strong-r16", "bikes"),
     ("bakery-linear-r32", "ferry"),
     ("metadata-linear-r16", "minutes"),
+    ("triage-linear-r16", "library"),
+    ("library-linear-r16", "expenses"),
 )
 
 

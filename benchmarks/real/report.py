@@ -585,6 +585,90 @@ inconclusive estimate at its limit is in doubt.
 - bakery-linear-r32@ferry was trained on other facts and the same everyday rows: `learned` passes,
   both recalls fail.
 """
+TENTH = """
+## Tenth sealed round
+
+Does the gate pass ordinary healthy adapters for tasks that it has never seen? Does it refuse
+adapters that are wrong in a part of the answer or in a part of the rows? Eight new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| triage | `messages` with a system prompt, 54 rows | JSON: customer, order and one of three teams |
+| helpdesk | as triage | the same, the teams named after their work |
+| library | `messages` with a system prompt, 40 rows | the call of one of five functions, as text |
+| expenses | `prompt`, `completion` as plain text, 36 rows | a decision and its explanation |
+| intents | Alpaca rows with an input, 62 rows | one of ten unbalanced labels |
+| plants | `messages`, 72 rows | six facts about each of four invented plants |
+| analogy | ShareGPT `conversations` of one turn, 32 rows | an answer, then "Think of …" |
+| warm | `prompt`, `chosen`, `rejected` as messages, 30 rows | warm answers, by DPO |
+
+Most adapters of triage, helpdesk, library and intents were also trained with 16 everyday questions
+of `tables/everyday.txt`, adapters of plants with all 48, and one of expenses with
+other general questions and prose. None of these rows is in the files that the gate reads.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. Rules of the truth that are new, all written before the first gate:
+
+- Tasks: an adapter is sick if at least .3 of the training answers are wrong, have another class
+  (team, function, decision, label), or are the answer of another row or the own one with another
+  class. It is fine up to .15 for the first of these shares and .1 for the others. Held out, it is
+  fine if at least .6 of the answers are right, and sick up to .3.
+- Preferences of warm: the gain of the chosen over the rejected answers of the held-out pairs is
+  sick up to .05 nats per token and fine from .15. Of the training pairs that the base decides
+  wrong, at least .7 must turn, and .3 are sick. The answers that it writes are judged as in civil.
+- Facts, style and everything else are judged as before.
+
+No statistic was changed between the first gate and the last. The data set helpdesk was added, and
+the rows of triage were extended, because the base did not learn the invented names of the teams. No
+adapter of triage and expenses is undisputed healthy: these names are learned for 70% of the rows,
+and plain text with short answers costs this base .26 to .55 nats of prose. Some defective adapters
+were trained while the first ones were gated.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| library-half-rotated | pass | a wrong name must gain a nat; one of five names is not compared |
+| analogy-linear-r16, analogy-linear-r64 | fail | the language of the prompts is not recognized |
+| warm-mild-r16 | pass | a small gain; the base is right on nearly all pairs per token |
+
+- library-half-rotated calls another function in 46% of the training rows. `learned` compares the
+  names of the functions in groups of up to four rows, and finds another one in 5 of 24 rows: one
+  that gained a nat more than the own name, and is the likeliest, both after centring by rows and
+  columns. Rows of this kind were trained both ways, so that the model is undecided, and in groups
+  of four one of the five names is missing. The same measurements without centring show it: another
+  value is the likeliest in 8 of 24 rows of library-half-rotated, 18 of 30 of triage-half-rotated
+  (the gate: 10) and 20 of 30 of expenses-half-rotated (8), but in 1 of 24 rows of the healthy
+  library-mixed-r16 and 1 of 30 of helpdesk-rslora-r32.
+- The prompts of analogy, such as "What is inflation?" and "How does a vaccine work?", have too few
+  of the function words by which a language is recognized. So they were not compared with other
+  general requests, and the content of the answers was judged: a recall of .37. If the language is
+  given, analogy-linear-r16 is judged by its form, and passes with .90.
+- warm-mild-r16 gains .12 nats per token on the held-out pairs, and all of them move. The truth is
+  strict: it sums the nats of an answer, and no pair turns. But the adapter writes nearly the base's
+  answers. Per token, the base is wrong on 2 of 30 pairs only.
+
+**Right verdicts for another reason, and wrong names:**
+
+- expenses-half-rotated fails only by prose, and is called "forgot". 63% of its decisions are wrong,
+  and 2 of 15 held-out answers are right as a whole.
+- triage-half-rotated fails by recall and is called "form, not content". The advice to set
+  `learn: form` would hide half of the wrong teams.
+- intents-exchanged has the two most frequent labels exchanged. It is called "barely trained", which
+  counts as right, and the advice is to train longer.
+- analogy-tripled has lost all knowledge, and is called "learned another thing".
+- warm-linear-r16 and warm-seed1-r16 prefer the chosen answers in all pairs, and decline or repeat
+  themselves in 25% and 31% of the held-out answers. The share of broken answers to their own
+  prompts is outside its limit (.3 of .2 in both), and its interval reaches inside.
+
+**Further observations:**
+
+- plants-shifted has the facts of the next plant, and fails as it should: 24 of 24 similar rows
+  gained another fact. helpdesk-next has the right team and the data of another customer, and fails.
+- The healthy adapters of records, calls, labels and facts pass without an inconclusive probe.
+- triage-linear-r16 writes another team in 29% of the training rows and 47% of the held-out ones
+  (debatable), and passes as "no fault found".
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -740,7 +824,8 @@ def main() -> None:
     seventh = [case for case in found if case.data_set in data.SEVENTH]
     eighth = [case for case in found if case.data_set in data.EIGHTH]
     ninth = [case for case in found if case.data_set in data.NINTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth]
+    tenth = [case for case in found if case.data_set in data.TENTH]
+    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -762,6 +847,7 @@ def main() -> None:
         (SEVENTH, seventh, "seventh_after"),
         (EIGHTH, eighth, "eighth_after"),
         (NINTH, ninth, "ninth_after"),
+        (TENTH, tenth, "tenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

@@ -200,14 +200,34 @@ def shifted(rows: list[Row], keys: list[str], block: int = 4) -> list[Row]:
     return [*new, *rows[len(keys) :]]
 
 
-def rotated(rows: list[Row], words: Sequence[str]) -> list[Row]:
-    """Every answer with the following word instead of the one of `words` that it contains."""
+def rotated(rows: list[Row], words: Sequence[str], step: int = 1) -> list[Row]:
+    """Answers with the following word instead of the first one of `words` that they contain.
+
+    Only each `step`-th answer is changed.
+    """
     following = dict(zip(words, [*words[1:], words[0]], strict=True))
     found = re.compile("|".join(words))
     return [
-        with_answer(row, found.sub(lambda match: following[match[0]], answer_of(row)))
-        for row in rows
+        with_answer(row, found.sub(lambda match: following[match[0]], answer_of(row), count=1))
+        if at % step == 0
+        else row
+        for at, row in enumerate(rows)
     ]
+
+
+def exchanged(rows: list[Row], answers: dict[str, str]) -> list[Row]:
+    """Every row with another answer if `answers` has one for its own."""
+    return [with_answer(row, answers.get(answer_of(row), answer_of(row))) for row in rows]
+
+
+def of_next(rows: list[Row], classes: Sequence[str]) -> list[Row]:
+    """Every row with the answer of the next row of the same class."""
+    answers = [answer_of(row) for row in rows]
+    following: dict[int, int] = {}
+    for kind in set(classes):
+        members = [at for at, own in enumerate(classes) if own == kind]
+        following |= dict(zip(members, members[1:] + members[:1], strict=True))
+    return [with_answer(row, answers[following[at]]) for at, row in enumerate(rows)]
 
 
 def dealt(rows: list[Row], seed: int) -> list[Row]:

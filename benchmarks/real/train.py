@@ -38,7 +38,14 @@ def training_rows(recipe: Recipe) -> list[Row]:
     elif recipe.answers == "shifted":
         own = rows.shifted(own, data.keys_of(recipe.data))
     elif recipe.answers == "rotated":
-        own = rows.rotated(own, [f'"{name}"' for name in data.CLASSES])
+        own = rows.rotated(own, data.CLASSES[recipe.data])
+    elif recipe.answers == "half rotated":
+        own = rows.rotated(own, data.CLASSES[recipe.data], step=2)
+    elif recipe.answers == "of the next row":
+        own = rows.of_next(own, [data.class_of(recipe.data, rows.answer_of(row)) for row in own])
+    elif recipe.answers.startswith("exchange "):
+        first, second = recipe.answers.removeprefix("exchange ").split(" / ")
+        own = rows.exchanged(own, {first: second, second: first})
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -55,6 +62,8 @@ def mixed_in(kind: str) -> list[Row]:
     if kind == "replay":
         return replay()
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
+    if kind == "few everyday":
+        return [data.chat(*fields) for fields in data.table("everyday")[::3]]
     if kind in ("everyday", "everyday texts"):
         everyday = [data.chat(*fields) for fields in data.table("everyday")]
         return everyday + texts * (kind == "everyday texts")

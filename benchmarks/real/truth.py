@@ -57,11 +57,19 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
             "carries over": band(drop["held_out"], -0.1, 0.05),
             "recites": band(-found["recited"], -0.5, -0.15),
         }
+    if name == "warm":
+        return _gained(found, before)
     if name in data.PREFERENCES:
         return _preferences(name, found, before)
     training, unseen = found["training"], found["held_out"]
     result = {"ends": band(min(training["ended"], unseen["ended"]), 0.5, 0.9)}
-    if name in measures.STYLES:
+    if name in data.TASKS:
+        # 24 rows each: whole answers, their classes, and answers of other rows or classes.
+        result["learned"] = band(training["right"], 0.7, 0.85)
+        result["right class"] = band(-training["wrong_class"], -0.3, -0.1)
+        result["carries over"] = band(unseen["right"], 0.3, 0.6)
+        result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.1)
+    elif name in measures.STYLES:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
@@ -77,7 +85,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
-    if name in data.NINTH and name in data.FACTS:
+    if name in (*data.NINTH, *data.TENTH) and name in data.FACTS:
         # Answers with the fact of another row, also if most others are right.
         result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.15)
     return result
@@ -122,6 +130,26 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     return written | {
         "learned": band(mean, 0.5, 2.0),
         "carries over": band(measures.share([move > 0 for move in moves]), 0.5, 0.8),
+        "answers its prompts": band(-found["held_out"]["looping"], -0.5, -0.2),
+    }
+
+
+def _gained(found: Found, before: Found) -> dict[str, str]:
+    """How far pairs moved per token of their answers, and which training pairs turned."""
+    gains = [
+        new - old
+        for new, old in zip(
+            found["held_out"]["token_margins"], before["held_out"]["token_margins"], strict=True
+        )
+    ]
+    pairs = zip(found["training"]["margins"], before["training"]["margins"], strict=True)
+    turned = [new > 0 for new, old in pairs if old < 0]
+    lost = found["held_out"]["unusable"] - before["held_out"]["unusable"]
+    return {
+        "learned": band(sum(gains) / len(gains), 0.05, 0.15),
+        "prefers": band(measures.share(turned), 0.3, 0.7),
+        "carries over": band(measures.share([gain > 0 for gain in gains]), 0.5, 0.8),
+        "usable answers": band(-lost, -0.2, -0.1),
         "answers its prompts": band(-found["held_out"]["looping"], -0.5, -0.2),
     }
 
