@@ -622,7 +622,8 @@ No statistic was changed between the first gate and the last. The data set helpd
 the rows of triage were extended, because the base did not learn the invented names of the teams. No
 adapter of triage and expenses is undisputed healthy: these names are learned for 70% of the rows,
 and plain text with short answers costs this base .26 to .55 nats of prose. Some defective adapters
-were trained while the first ones were gated.
+and one healthy one (library-mixed-r32) were trained while the first ones were gated. In the table
+the diagnosis in parentheses is what an undecided gate suspects.
 
 **Wrong first verdicts:**
 
@@ -660,6 +661,14 @@ were trained while the first ones were gated.
 - warm-linear-r16 and warm-seed1-r16 prefer the chosen answers in all pairs, and decline or repeat
   themselves in 25% and 31% of the held-out answers. The share of broken answers to their own
   prompts is outside its limit (.3 of .2 in both), and its interval reaches inside.
+
+**Corrected afterwards** ("later" below, a fit to these cases, with the records, the calls, the
+decisions and analogy): all rows of a field are scored with all its values, and the effect of a
+value is its mean over the rows of each value, not over a group of four rows. Of the rows that
+moved, 15 of 24 gained their own value in library-half-rotated, 18 of 40 in triage-half-rotated and
+16 of 27 in expenses-half-rotated; 33 of 33 and 47 of 47 in library-mixed-r16 and
+helpdesk-rslora-r32. Short records and calls are judged as a whole: 55% of the training calls of
+library-half-rotated are right, 88% of library-mixed-r16. Short questions have a language.
 
 **Further observations:**
 
@@ -770,6 +779,8 @@ def row(case: Case) -> str:
         verdict = case.gate["verdict"]
     named = case.gate.get("diagnosis", "")
     diagnosis = named if case.is_named or case.expected == "disputed" else f"*{named}*"
+    if suspected := case.gate.get("suspected"):
+        diagnosis += f" ({suspected})"
     cells = (case.name, case.data_set, case.truth, case.expected, verdict)
     check = case.check["verdict"] if case.check else "–"
     return f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {check} |"
