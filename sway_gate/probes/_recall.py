@@ -32,7 +32,8 @@ from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
 
-Data = Literal["answers", "labels", "prose"]
+Data = Literal["answers", "records", "labels", "prose"]
+"""What the rows are. Records: answers that are JSON or tool calls, if their values count."""
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
@@ -367,7 +368,7 @@ def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:
         free = "the wording of these answers is free"
         loss = f"loss {before:.2f} → {now:.2f} nats per token"
         return "; ".join((loss, recalled, *([free] if data == "answers" else [])))
-    answers = whole_described(rows) if data == "answers" else ""
+    answers = whole_described(rows) if data in ("answers", "records") else ""
     return "; ".join(filter(None, (recalled, apart, answers)))
 
 

@@ -109,8 +109,7 @@ class Requests(NamedTuple):
 
 class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `part`: the tokens that count. `wants_content`: whether the data are
-    answers whose content training was meant to teach. `are_records`: whether they are JSON or tool
-    calls. `frame`, `frame_right`: unless the form is
+    answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
     judged, the surprising phrases that most answers share, and how many are right. `change`: mean
     change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
     ends the answer, under the base and now."""
@@ -118,7 +117,6 @@ class Found(Details, frozen=True, kw_only=True):
     data: recall.Data
     part: wanted.Part = "all"
     wants_content: bool = False
-    are_records: bool = False
     frame: int = 0
     frame_right: int = 0
     change: float
@@ -171,11 +169,11 @@ def value(
     before, after = recall.ends(rows)
     has_frame = requests.data == "answers" and part in ("all", "content")
     frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_frame else (0, 0)
+    has_values = requests.are_records and part in ("all", "content")
     found = Found(
-        data=requests.data,
+        data="records" if has_values else requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
-        are_records=requests.are_records and part in ("all", "content"),
         frame=frame[0],
         frame_right=frame[1],
         change=recall.mean_change(rows),
@@ -200,7 +198,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     quantity = "lift" if found.part == "free" else "recall"
     recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
-    if found.are_records and recall.can_be_whole(found.rows):
+    if found.data == "records" and recall.can_be_whole(found.rows):
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
     _, ends = recall.ends(found.rows)
     if not ends:
@@ -242,7 +240,7 @@ def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
     answers do not."""
     found = reading.details
     right, total = recall.whole(found.rows)
-    is_tested = found.are_records and recall.can_be_whole(found.rows)
+    is_tested = found.data == "records" and recall.can_be_whole(found.rows)
     is_low = right / total < spec.assert_recall_gte <= reading.value
     if is_tested or not (found.wants_content and is_low):
         return ""

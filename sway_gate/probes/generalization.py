@@ -123,7 +123,6 @@ class Found(Details, frozen=True, kw_only=True):
     judged: wanted.Learned
     data: recall.Data = "answers"
     part: wanted.Part = "all"
-    are_records: bool = False
     labels: list[str]
     content: list[float]
     first_before: int
@@ -203,9 +202,8 @@ def value(
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
         judged="form" if is_form else "content",
-        data="labels" if of_labels else "prose" if requests.is_prose else "answers",
+        data=_data(requests, part, of_labels=of_labels, is_form=is_form),
         part=part,
-        are_records=requests.are_records and not is_form and part in ("all", "content"),
         labels=list(requests.design.labels) if requests.design else [],
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
@@ -232,7 +230,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
         quantity = "held-out lift" if found.part == "free" else "held-out recall"
         tests.append(Bound(quantity, test, least, symptom=symptom, supply=supply))
-        if found.are_records and recall.can_be_whole(found.rows):
+        if found.data == "records" and recall.can_be_whole(found.rows):
             share = reading.error_share
             tests.append(recall.of_whole(found.rows, least, share, symptom, supply))
     if found.content and (found.judged == "content" or not tests):
@@ -276,6 +274,13 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     if found.repeated:
         parts.append(f"left out: {_repeated(found.repeated, found.held_out_rows)}")
     return "; ".join(parts)
+
+
+def _data(requests: Requests, part: wanted.Part, *, of_labels: bool, is_form: bool) -> recall.Data:
+    if of_labels or requests.is_prose:
+        return "labels" if of_labels else "prose"
+    has_values = requests.are_records and not is_form and part in ("all", "content")
+    return "records" if has_values else "answers"
 
 
 def _limit(spec: Generalization, found: Found) -> float:
