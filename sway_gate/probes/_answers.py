@@ -179,7 +179,7 @@ def _comparable(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]
 def _blocks(rows: Sequence[DataRow], limit: int) -> list[list[DataRow]]:
     """At most `limit` rows with different answers in blocks."""
     chosen = [short(row) for row in rows]
-    chosen = thinned(chosen, _affordable(chosen, _BLOCK, limit))
+    chosen = thinned(chosen, affordable(chosen, _BLOCK, limit))
     random.Random("0:answers").shuffle(chosen)
     return dealt(chosen, number_of_blocks(len(chosen)))
 
@@ -213,8 +213,11 @@ def dealt(items: Sequence[T], hands: int) -> list[list[T]]:
     return [list(items[i::hands]) for i in range(hands)]
 
 
-def _affordable(rows: Sequence[DataRow], answers: int, limit: int) -> int:
-    """The number of rows whose cells fit into the budget; at least 8, at most `limit`."""
+def affordable(rows: Sequence[DataRow], answers: int, limit: int) -> int:
+    """The number of rows that fit into the budget with n `answers` each; at least 8, at most `limit`.
+
+    Answers that share the pass of their prompt count once.
+    """
     chars = answers * float(np.mean([chars_of(row) for row in rows]))
     return int(min(limit, max(_WHOLE, _MAX_CHARS // chars)))
 
@@ -240,7 +243,7 @@ def _in_turn(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]:
     """At most 48 rows, one of each label in turn."""
     by_label = [[row for row in rows if answer_of(row) == label] for label in labels]
     turns = [own[i] for i in range(len(rows)) for own in by_label if i < len(own)]
-    return turns[: _affordable(rows, len(labels), MAX_LABEL_ROWS)]
+    return turns[: affordable(rows, len(labels), MAX_LABEL_ROWS)]
 
 
 def answer_for(row: DataRow, other: DataRow) -> Completion:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from sway_gate.conversation import Completion, Message, completion_text, prompt_text
 from sway_gate.measurements import LogProbs
-from sway_gate.probes._answers import short
+from sway_gate.probes._answers import affordable, short
 from sway_gate.probes._similar_rows import WORD, Group
 from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
@@ -74,8 +74,8 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
     of up to 4 words that begins the answer and is followed by a colon, a line break, a dash or a
     parenthesis. A field counts if at least 75% of the rows have it, and at least 75% of these one
     of 2 to 8 values that occur in at least 3 rows; up to 3 fields. At most 48 rows are compared,
-    and of long answers the first 400 characters. Long tool calls and rows with reasoning are left
-    out: a part of them is not what was taught.
+    fewer if they are long, and of long answers the first 400 characters. Long tool calls and rows
+    with reasoning are left out: a part of them is not what was taught.
     """
     found = [_fields(row) for row in thinned([row for row in rows if _is_plain(row)], MAX_ROWS)]
     present = Counter(name for fields in found for name in fields)
@@ -149,9 +149,10 @@ def _group(name: str, values: Sequence[_Value]) -> Group:
     rows: dict[str, list[_Value]] = {}
     for one in values:
         rows.setdefault(one.value, []).append(one)
-    kept = sorted(rows, key=lambda value: -len(rows[value]))[:_MAX_VALUES]
+    kept = sorted(rows, key=lambda value: -len(rows[value]))
     in_turn = chain.from_iterable(zip_longest(*(rows[value] for value in kept)))
-    members = list(islice(filter(None, in_turn), _MAX_CELLS // len(kept)))
+    most = affordable([one.row for one in values], 1, _MAX_CELLS // len(kept))
+    members = list(islice(filter(None, in_turn), most))
     return Group(
         tuple(tuple(member.with_value(value) for value in kept) for member in members),
         own=tuple(kept.index(member.value) for member in members),

@@ -21,7 +21,7 @@ import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
-from sway_gate.probes._answers import short
+from sway_gate.probes._answers import affordable, short
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import DataRow
 from sway_gate.training_data.collected import thinned
@@ -92,7 +92,7 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
     have no such numbers, but at least 40% of their words in common, or at most 4 words each, the
     facts are the runs of words in which they differ. Words of a prompt are not facts, nor are words
     of more than a fifth of the answers. Rows with tool calls or reasoning are left out: they are
-    more than their text. At most 48 rows are compared.
+    more than their text. At most 48 rows are compared. The groups have fewer rows if they are long.
     """
     plain = [row for row in rows if isinstance(row.answer, str) or not row.answer.fields]
     texts = [_text(short(row)) for row in thinned(plain, _COMPARED)]
@@ -107,15 +107,15 @@ def groups(rows: Sequence[DataRow]) -> list[Group]:
             tuple(tuple(_cell(texts, likeness, i, j) for j in members) for i in members),
             own=tuple(range(len(members))),
         )
-        for members in _members(likeness)
+        for members in _members(likeness, affordable(plain, 1, MAX_ROWS) if plain else 0)
     ]
 
 
-def _members(likeness: Likeness) -> Iterator[list[int]]:
-    """Disjoint groups of rows that are all similar to each other."""
+def _members(likeness: Likeness, rows: int) -> Iterator[list[int]]:
+    """Disjoint groups of rows that are all similar to each other, of at most `rows` rows."""
     used: set[int] = set()
     for i, j in sorted(likeness, key=lambda pair: (-likeness[pair][0], pair)):
-        most = min(_GROUP, MAX_ROWS - len(used))
+        most = min(_GROUP, rows - len(used))
         if most < 2 or used & {i, j}:
             continue
         group = [i, j]

@@ -947,6 +947,17 @@ def test_a_field_has_at_most_192_requests(values: list[str], rows: int) -> None:
     assert set(group.own) == set(range(len(values)))
 
 
+def test_long_rows_are_fewer() -> None:
+    rows = classified('{"team": "VALUE"}', ["a", "b"], 48)
+    long = [row._replace(prompt=asked(f"{prompt_text(row.prompt)} {'x' * 3000}")) for row in rows]
+    [group] = fields.groups(long)
+    assert len(group.requests) == 9
+    many = [
+        (f"Cost of {c}? {'x' * 3000}", f"{c} costs {i + 30} coins") for i, c in enumerate(NAMES)
+    ]
+    assert sum(len(group.requests) for group in similar.groups(chat_rows(*many))) <= 9
+
+
 def test_rare_values_are_kept_and_at_most_3_fields() -> None:
     many = classified('{"team": "VALUE"}', ["a"] * 6 + list("bcdefg"), 48)
     [group] = fields.groups(many)
