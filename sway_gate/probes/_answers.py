@@ -214,7 +214,7 @@ def dealt(items: Sequence[T], hands: int) -> list[list[T]]:
 
 
 def affordable(rows: Sequence[DataRow], answers: int, limit: int) -> int:
-    """The number of rows that fit into the budget with n `answers` each; at least 8, at most `limit`.
+    """The number of rows with n `answers` each that fit into the budget: 8 to `limit`.
 
     Answers that share the pass of their prompt count once.
     """
