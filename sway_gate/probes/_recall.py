@@ -45,7 +45,7 @@ _PHRASE = 4
 _FEW = 7
 # Held-out answers whose form the training rows show can be few; their limit is .5.
 _FEW_HELD_OUT = 4
-# Surprising phrases of a record on average. Measured: 1 to 2.5, with a free text more than 5.
+# Surprising phrases of a record on average. Measured: 1 to 2.5 in records without free text.
 _FEW_VALUES = 4
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5

@@ -23,9 +23,9 @@ a chat format moves a model away from prose before it harms the model's answers.
 parameters on which it was measured answers 71% of short knowledge questions right. Of 110 adapters
 whose training answers, general answers and knowledge are not defective, those that lost up to .1
 nats of prose answer 69% right (68 adapters), up to .2 64% (16), up to .3 66% (12), up to .4 66%
-(9), and up to .7 58% (5). Noise and adapters that forgot lost .47 and more. By the law of Hoffmann
-et al. (2022) a model with half the parameters loses .19 nats at 135M parameters, .09 at 1B and .05
-at 7B, so that a tighter margin suits larger models.
+(9), and up to .7 58% (5). In the open data sets noise and adapters that forgot lost .47 and more.
+By the law of Hoffmann et al. (2022) a model with half the parameters loses .19 nats at 135M
+parameters, .09 at 1B and .05 at 7B, so that a tighter margin suits larger models.
 
 `max_chunks` chunks of at most `chunk_chars` characters are taken from passages that are spread over
 the whole corpus, so that each register or language has its share. If the change is outside the

@@ -107,8 +107,7 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`moved`: triples with a gain above 0; `kept`: right before and still right. `scales`: the
     factor of each gain. `chosen_gains`, `rejected_gains`: change of the likelihood of each answer,
-    in nats per token. `held_out_gains`:
-    gains of triples that training did not see."""
+    in nats per token. `held_out_gains`: gains of triples that training did not see."""
 
     triples: int
     moved: int
