@@ -671,7 +671,7 @@ helpdesk-rslora-r32. Short records and calls are judged as a whole: 55% of the t
 library-half-rotated are right, 88% of library-mixed-r16. Short questions have a language.
 
 The margin of prose, -.4 instead of -.3 since before this round, has a price: staff-linear-r32 of
-the ninth round, which confuses its rows, failed by prose alone. Gated again, it passes as "healthy".
+the ninth round, which confuses its rows, failed only by prose. Gated again, it passes as "healthy".
 ferry-half-crossed, gated again, fails as "learned another thing".
 
 **Further observations:**
