@@ -23,7 +23,8 @@ that the prompt lists, it is the content gain.
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
 - the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
-  nats), unless training was meant to teach the form of the answers (see answer_specificity)
+  nats), unless training was meant to teach the form of the answers. If the other answers keep
+  little of their loss, half of it is enough (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit
   in standard errors; null adapters are not used

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec import convert, structs
 
+from sway_gate.details import CONTRADICTED as CONTRADICTED_RULE
 from sway_gate.details import RowRecall
 from sway_gate.measurements import LogProbs, NoAnswer, TeacherForced
 from sway_gate.probes import _recall as recall
@@ -42,10 +43,20 @@ def measured(log_probs, right=(), end=None, ids=-1):  # type: ignore[no-untyped-
 
 
 def run(  # type: ignore[no-untyped-def]
-    hits, *, end=0.99, end_before=0.3, gained=4.0, sections=ROWS, learn="auto", **fields
+    hits,
+    *,
+    end=0.99,
+    end_before=0.3,
+    gained=4.0,
+    first=-1.0,
+    others=0,
+    sections=ROWS,
+    learn="auto",
+    **fields,
 ):
     """Rows of five tokens and the end. Three tokens surprise the base, of which two are neighbours:
-    two phrases. `hits`: right tokens of row i."""
+    two phrases. `hits`: right tokens of row i. `first`: the log-probability of the first token now,
+    in the first `others` rows."""
     context = Context(sections, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
 
@@ -54,8 +65,10 @@ def run(  # type: ignore[no-untyped-def]
             return np.full(3, -2.0)
         if view.source == "base":
             return measured([-1, -5, -6, -1, -7, np.log(end_before), -9], [0], 5)
-        now = [-1, -5 + gained, -6 + gained, -1, -7 + gained, np.log(end), -9]
-        return measured(now, [1, 2, 4][: hits(index[request])], 5)
+        row = index[request]
+        one = first if row < others else -1.0
+        now = [one, -5 + gained, -6 + gained, -1, -7 + gained, np.log(end), -9]
+        return measured(now, [1, 2, 4][: hits(row)], 5)
 
     return judged("answer_recall", answer, runs=None, context=context, **fields)
 
@@ -94,6 +107,47 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
 def with_gold(form: str) -> tuple[Section, ...]:
     pairs = [Pair(prompt=f"Who keeps gate {i}?", gold=form.format(i=i)) for i in range(24)]
     return tuple(Section(kind="instruction", id=p.prompt, pairs=(p,)) for p in pairs)
+
+
+CONTRADICTED = {
+    # contradicted rows of 24, log-probability of a token that had -1, arguments -> verdict on them
+    "few": (3, -6.0, {}, None),
+    "some": (5, -6.0, {}, "warn"),
+    "many": (9, -6.0, {}, "fail"),
+    "possible": (9, -4.9, {}, None),
+    "free wording": (9, -6.0, {"learn": "form"}, None),
+    "another limit": (9, -6.0, {"assert_contradicted_lt": 0.4}, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("others", "first", "fields", "verdict"), CONTRADICTED.values(), ids=CONTRADICTED
+)
+def test_contradicted_answers(others, first, fields, verdict):  # type: ignore[no-untyped-def]
+    result = run(lambda i: 3, others=others, first=first, **fields)
+    found = {rule.name: rule.verdict for rule in result.rules}
+    assert found.get(CONTRADICTED_RULE) == verdict, result.message
+    assert ("learned another thing" in result.symptoms) == (verdict == "fail")
+    if verdict:
+        assert f"{others} of 24 answers contradicted" in result.message
+
+
+def test_a_token_that_was_as_unlikely_before_is_not_contradicted() -> None:
+    now = np.array([-7.9, -8.1, -4.9, -5.1])
+    found = [
+        recall._is_contradicted(np.array([b]), np.array([n]), np.array([False]))
+        for b, n in zip([-5.0, -5.0, -1.0, -1.0], now, strict=True)
+    ]
+    assert found == [False, True, False, True]
+    assert not recall._is_contradicted(np.array([-1.0]), np.array([-6.0]), np.array([True]))
+
+
+def test_two_contradicted_answers_of_four_are_in_doubt_and_one_is_not_judged() -> None:
+    names = [
+        {rule.name for rule in run(lambda i: 3, others=n, first=-6.0, sections=ROWS[:4]).rules}
+        for n in (1, 2)
+    ]
+    assert [CONTRADICTED_RULE in found for found in names] == [False, True]
 
 
 WHOLE = {
