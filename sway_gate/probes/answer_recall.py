@@ -259,7 +259,9 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
     text = recall.described(found.rows, found.data, found.part)
     if found.contradicted:
-        text += f"; {found.contradicted} of {len(found.rows)} answers contradicted"
+        text += (
+            f"; training made a word unlikely in {found.contradicted} of {len(found.rows)} answers"
+        )
     if found.part == "all" and found.frame:
         text += f"; {found.frame_right} of the {found.frame} that most answers share"
     return text

@@ -129,7 +129,7 @@ def test_contradicted_answers(others, first, fields, verdict):  # type: ignore[n
     assert found.get(CONTRADICTED_RULE) == verdict, result.message
     assert ("learned another thing" in result.symptoms) == (verdict == "fail")
     if verdict:
-        assert f"{others} of 24 answers contradicted" in result.message
+        assert f"training made a word unlikely in {others} of 24 answers" in result.message
 
 
 def test_a_token_that_was_as_unlikely_before_is_not_contradicted() -> None:

@@ -83,6 +83,8 @@ def run(own, other, control=0.0, *, base_own=-2.0, base_other=-2.0, sections=Non
 CASES = {
     # name: own, other, control, context, verdict, symptoms
     "learned": (1.4, 0.5, -2.0, {}, "pass", ()),
+    "learned, and other answers keep little": (1.94, 1.8, 0.0, {}, "pass", ()),
+    "form only, and they keep little": (1.86, 1.8, 0.0, {}, "fail", ("form, not content",)),
     "form only": (0.53, 0.5, 0.0, {}, "fail", ("form, not content",)),
     "form only, and form wanted": (0.53, 0.5, 0.0, {"learn": "form"}, "pass", ()),
     "all text likelier": (0.6, 0.5, 0.5, {"learn": "form"}, "fail", ("learned another thing",)),
@@ -110,6 +112,14 @@ def test_verdicts(own, other, control, context, verdict, symptoms):  # type: ign
     assert result.symptoms == symptoms
     assert result.details["content_gain"] == pytest.approx((own - other) / 2, abs=0.02)
     assert result.details["form_gain"] == pytest.approx((other - max(0, control)) / 2, abs=0.02)
+
+
+LIMITS = {0.8: 0.1, 0.9: 0.05, 1.0: 0.0, 1.2: 0.0, 0.3: 0.1, -0.5: 0.1}
+
+
+@pytest.mark.parametrize(("lift_of_others", "limit"), LIMITS.items())
+def test_the_content_gain_need_not_exceed_what_is_left(lift_of_others: float, limit: float) -> None:
+    assert answers.least_gain(0.1, lift_of_others) == pytest.approx(limit)
 
 
 JUDGED = {

@@ -26,9 +26,10 @@ HELD_OUT = rows(*((f"Name {name}'s gatekeeper.", f"The keeper of {name} is T.") 
 
 
 def run(  # type: ignore[no-untyped-def]
-    hits, *, training=3, content=1.0, surprise=-6.0, context=None, ids=-1, **fields
+    hits, *, training=3, content=1.0, other=0.0, surprise=-6.0, context=None, ids=-1, **fields
 ):
-    """`hits` of the three surprising phrases of each held-out row; gains of the own answers.
+    """`hits` of the three surprising phrases of each held-out row; gains of the own answers over
+    the others, and of these.
 
     `ids`: the token ids of the held-out answers; the ones of the training answers are 0 to 4.
     """
@@ -46,7 +47,7 @@ def run(  # type: ignore[no-untyped-def]
         is_tuned = view.source == "finetuned"
         if isinstance(request, LogProbs):
             noise = 0.02 * rng.standard_normal()
-            return np.full(3, -2.0 + (content * (request in own) + noise) * is_tuned)
+            return np.full(3, -2.0 + (content * (request in own) + other + noise) * is_tuned)
         assert isinstance(request, TeacherForced)
         right = hits(index[request]) if request in index else training
         found = np.zeros((5, 4))
@@ -70,6 +71,14 @@ CASES = {
     "recalled after any question": (
         lambda i: 3,
         {"content": 0.0},
+        "fail",
+        1.0,
+        ("memorised, not generalised",),
+    ),
+    "other answers keep little": (lambda i: 3, {"content": 0.14, "other": 1.8}, "pass", 1.0, ()),
+    "and the own ones as much": (
+        lambda i: 3,
+        {"content": 0.04, "other": 1.8},
         "fail",
         1.0,
         ("memorised, not generalised",),
