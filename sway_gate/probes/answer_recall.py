@@ -47,8 +47,8 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   other phrases: then the base reads the content from the prompt, and too few are left to test
 - if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
-  the answers share fewer than 7 surprising phrases, their wording is free, and they are judged like
-  prose. A backend that reports no token ids shows no frame: all tokens count, with the usual limit
+  the answers share fewer surprising phrases, than 7 or one in two answers, their wording is free,
+  and they are judged like prose. A backend that reports no token ids shows no frame: all tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
 - labels: a label is one phrase

@@ -487,6 +487,21 @@ def test_a_style_without_shared_tokens_is_judged_like_prose() -> None:
     assert styled(0, has_ids=True, gained=0.4).symptoms == ("barely trained",)
 
 
+@pytest.mark.parametrize(("rows", "part"), [(11, "free"), (12, "form")])
+def test_a_form_surprises_the_base_in_at_least_half_of_the_answers(rows: int, part: str) -> None:
+    """All 24 answers begin with the same two tokens; other ones surprise the base, too."""
+    requests = [section.pairs[0].prompt for section in ROWS]
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        row = next(i for i, one in enumerate(requests) if one in str(request.prompt))
+        first = -5.0 if row < rows or view.source != "base" else -1.0
+        own = 100 * row
+        return measured([first, -1, -6, -6, -1], [0, 1], 4, [1, 2, own + 3, own + 4, 9])
+
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS, learn="form"))
+    assert result.details["part"] == part
+
+
 def test_without_token_ids_the_wording_is_not_free() -> None:
     assert styled(1, has_ids=False).verdict == "fail"
 
