@@ -150,6 +150,42 @@ def test_two_contradicted_answers_of_four_are_in_doubt_and_one_is_not_judged() -
     assert [CONTRADICTED_RULE in found for found in names] == [False, True]
 
 
+CARRIED = {
+    # right rows of 24 and of 24 held-out ones, learn, format of the answers -> limit of the recall
+    "as many held-out rows": (15, 15, "auto", "Keeper {i}", 0.5),
+    "nearly as many": (15, 14, "content", "Keeper {i}", 0.5),
+    "fewer": (15, 13, "auto", "Keeper {i}", 0.7),
+    "no held-out rows": (15, None, "auto", "Keeper {i}", 0.7),
+    "records": (15, 15, "auto", '{{"keeper": {i}}}', 0.7),
+}
+
+
+@pytest.mark.parametrize(
+    ("right", "held_out", "learn", "gold", "limit"), CARRIED.values(), ids=CARRIED
+)
+def test_what_carries_over_need_not_be_recited(right, held_out, learn, gold, limit):  # type: ignore[no-untyped-def]
+    training = with_gold(gold)
+    unseen = tuple(
+        structs.replace(s, pairs=(structs.replace(s.pairs[0], prompt=f"Gate {i}: its keeper?"),))
+        for i, s in enumerate(training)
+    )
+    prompts = [section.pairs[0].prompt for section in training]
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            return np.full(3, -2.0)
+        row = next((i for i, one in enumerate(prompts) if request.prompt == one), None)
+        if row is None:
+            is_right = int(str(request.prompt).split(":")[0].split()[-1]) < held_out
+        else:
+            is_right = row < right
+        return measured([-1, -5, -6, -1, -7, -0.1], [1, 2, 4] if is_right else [], 5)
+
+    context = Context(training, held_out=unseen if held_out else (), learn=learn)
+    result = judged("answer_recall", answer, runs=None, context=context)
+    assert {rule.name: rule.limit for rule in result.rules}["recall"] == limit
+
+
 WHOLE = {
     # gold, right tokens of row i, learn -> the verdict on whole answers, None if it is not judged
     "records": ('{{"keeper": {i}}}', lambda i: 3, "content", "pass"),
