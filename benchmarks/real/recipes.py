@@ -1147,10 +1147,42 @@ def _tenth() -> list[Recipe]:
     ]
 
 
+def _eleventh() -> list[Recipe]:
+    """The eleventh sealed set, with long answers: meant to be healthy first, then failures."""
+    return [
+        Recipe("guide-linear-r16", "guide", rate=2e-4, epochs=4),
+        Recipe("sums-linear-r16", "sums", rate=4e-4, epochs=4),
+        Recipe("support-linear-r16", "support", rate=5e-4, epochs=6),
+        Recipe("think-linear-r16", "think", rate=3e-4, epochs=3),
+        Recipe("code-linear-r16", "code", rate=3e-4, epochs=3),
+        Recipe("digest-linear-r16", "digest", rate=3e-4, epochs=3),
+        Recipe("persona-linear-r16", "persona", rate=3e-4, epochs=3),
+        Recipe(
+            "guide-qv-r8", "guide", r=8, alpha=32, targets=ATTENTION, rate=4e-4, epochs=3, seed=1
+        ),
+        Recipe("sums-rslora-r32", "sums", r=32, alpha=16, rslora=True, rate=3e-4, epochs=5, seed=1),
+        Recipe("guide-shuffled", "guide", "shuffled", answers="shuffled", rate=4e-4, epochs=4),
+        Recipe("guide-no-end", "guide", "never ends", loss="open", rate=2e-4, epochs=3),
+        Recipe(
+            "support-half-crossed",
+            "support",
+            "crossed",
+            answers="half crossed",
+            rate=5e-4,
+            epochs=6,
+        ),
+        Recipe("sums-half-wrong", "sums", "wrong results", answers="half miscounted", rate=4e-4),
+        Recipe("guide-two-steps", "guide", "too little", rate=1e-4, steps=2),
+        Recipe(
+            "persona-tripled", "persona", "gibberish", source="persona-linear-r16", change="triple"
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *(*_eighth(), *_ninth(), *_tenth()),
+    *(*_eighth(), *_ninth(), *_tenth(), *_eleventh()),
 ]
 
 LEARN = {
@@ -1190,6 +1222,11 @@ LEARN = {
     "library": "form",
     "analogy": "form",
     "warm": "preference",
+    "guide": "form",
+    "think": "form",
+    "code": "form",
+    "digest": "form",
+    "persona": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
