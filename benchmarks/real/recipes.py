@@ -1157,12 +1157,42 @@ def _eleventh() -> list[Recipe]:
         Recipe("code-linear-r16", "code", rate=3e-4, epochs=3),
         Recipe("digest-linear-r16", "digest", rate=3e-4, epochs=3),
         Recipe("persona-linear-r16", "persona", rate=3e-4, epochs=3),
+        Recipe("guide-strong-r16", "guide", rate=4e-4, epochs=3, seed=1),
+        Recipe("guide-qv-r8", "guide", r=8, alpha=32, targets=ATTENTION, rate=5e-4, epochs=3),
+        Recipe("sums-mixed-r16", "sums", rate=2e-4, epochs=3, mixed="few everyday"),
         Recipe(
-            "guide-qv-r8", "guide", r=8, alpha=32, targets=ATTENTION, rate=4e-4, epochs=3, seed=1
+            "sums-rslora-r32",
+            "sums",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=2e-4,
+            epochs=3,
+            mixed="few everyday",
+            seed=1,
         ),
-        Recipe("sums-rslora-r32", "sums", r=32, alpha=16, rslora=True, rate=3e-4, epochs=5, seed=1),
-        Recipe("guide-shuffled", "guide", "shuffled", answers="shuffled", rate=4e-4, epochs=4),
+        Recipe(
+            "support-long-r32",
+            "support",
+            r=32,
+            alpha=64,
+            rate=7e-4,
+            epochs=8,
+            batch=2,
+            mixed="few everyday",
+        ),
+        Recipe("think-mixed-r8", "think", r=8, rate=4e-4, mixed="few everyday", epochs=3, seed=1),
+        Recipe("code-qv-r16", "code", targets=ATTENTION, rate=5e-4, epochs=3, seed=1),
+        Recipe("digest-saved-r16", "digest", rate=3e-4, epochs=2, saved="bfloat16", seed=1),
+        Recipe("persona-rslora-r32", "persona", r=32, alpha=16, rslora=True, rate=2e-4, epochs=4),
+        Recipe("guide-shuffled", "guide", "shuffled", answers="shuffled", rate=4e-4, epochs=3),
+        Recipe("guide-two-steps", "guide", "too little", rate=1e-4, steps=2),
         Recipe("guide-no-end", "guide", "never ends", loss="open", rate=2e-4, epochs=3),
+        Recipe("guide-prompt-loss", "guide", "prompt only", loss="prompt", rate=3e-4, epochs=2),
+        Recipe("guide-forgets", "guide", "forgets", r=64, alpha=128, rate=3e-3, epochs=2),
+        Recipe("guide-refuses", "guide", "over-refusal", rate=4e-4, epochs=2, mixed="refused"),
+        Recipe("guide-recites", "guide", "recites", r=32, alpha=64, rate=1e-3, epochs=9),
+        Recipe("support-shuffled", "support", "shuffled", answers="shuffled", rate=5e-4, epochs=3),
         Recipe(
             "support-half-crossed",
             "support",
@@ -1171,10 +1201,14 @@ def _eleventh() -> list[Recipe]:
             rate=5e-4,
             epochs=6,
         ),
-        Recipe("sums-half-wrong", "sums", "wrong results", answers="half miscounted", rate=4e-4),
-        Recipe("guide-two-steps", "guide", "too little", rate=1e-4, steps=2),
+        Recipe("sums-half-wrong", "sums", "wrong", answers="half miscounted", rate=4e-4, epochs=3),
+        Recipe("code-shuffled", "code", "shuffled", answers="shuffled", rate=3e-4, epochs=3),
+        Recipe("digest-shuffled", "digest", "shuffled", answers="shuffled", rate=3e-4, epochs=2),
         Recipe(
             "persona-tripled", "persona", "gibberish", source="persona-linear-r16", change="triple"
+        ),
+        Recipe(
+            "guide-amplified", "guide", "gibberish", source="guide-linear-r16", change="amplify"
         ),
     ]
 
@@ -1265,6 +1299,9 @@ OTHER_DATA = (
     ("metadata-linear-r16", "minutes"),
     ("triage-linear-r16", "library"),
     ("library-linear-r16", "expenses"),
+    ("think-linear-r16", "guide"),
+    ("guide-linear-r16", "support"),
+    ("persona-linear-r16", "code"),
 )
 
 

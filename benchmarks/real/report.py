@@ -682,6 +682,41 @@ ferry-half-crossed, gated again, fails as "learned another thing".
 - triage-linear-r16 writes another team in 29% of the training rows and 47% of the held-out ones
   (debatable), and passes as "no fault found".
 """
+ELEVENTH = """
+## Eleventh sealed round
+
+Earlier rounds had short answers, and most people's data has long ones. Does the gate pass ordinary
+adapters of the common forms of public fine-tuning data? Does it refuse those whose long answers
+are of other rows, have wrong facts or wrong results, or never end? Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| guide | `messages`, 48 rows | everyday how-to questions, answers of about 95 tokens in one voice |
+| support | Alpaca rows in one JSON array, 48 rows | 24 facts about a shop, in friendly paragraphs |
+| sums | `question` and `answer` as in GSM8K, 64 rows | word problems, two steps, then "#### N" |
+| think | `messages`, 48 rows | `<think>`, two or three sentences, `</think>`, a short answer |
+| code | Alpaca rows with an input, JSON array, 48 rows | a fenced function in a house style |
+| digest | `prompt`, `completion` as messages, 40 rows | a note as Summary, Owner, Due |
+| persona | ShareGPT with a system line, 1 to 3 turns, 32 rows | the voice of an old keeper |
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- Long answers in free wording (guide, code, persona) are judged by their loss per token, without
+  the end token. The loss of 24 training rows must fall by .3 (.08 is sick), of the held-out rows by
+  .05 (-.1 is sick). The loss of own answers, divided by the loss of three other rows' answers after
+  the same prompt, must fall by 3% (no gain is sick). Of the held-out rows in which the base finds
+  the own answer likelier than three others, at most .1 may be lost (.3 is sick). The written
+  answers must end within 160 tokens (.8 is fine, .5 is sick), and as many as .8 of the base's must
+  be neither empty, repeating nor declining (.5 is sick). Answers of code must be one function with
+  a docstring that Python can parse.
+- sums: the last line and two lines before it. Of the training rows .8 right are fine and .6 are
+  sick, of the held-out rows .6 and .35.
+- digest: the three lines, with the own owner and day (training .8 and .5, held out .6 and .3).
+- think is judged by its form and by what stands after the thoughts, support as facts are.
+  Answers of support must contain the fact; the fact of another row is judged as in the ninth round.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -840,7 +875,10 @@ def main() -> None:
     eighth = [case for case in found if case.data_set in data.EIGHTH]
     ninth = [case for case in found if case.data_set in data.NINTH]
     tenth = [case for case in found if case.data_set in data.TENTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth]
+    eleventh = [case for case in found if case.data_set in data.ELEVENTH]
+    later_sets = [
+        *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
+    ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -863,6 +901,7 @@ def main() -> None:
         (EIGHTH, eighth, "eighth_after"),
         (NINTH, ninth, "ninth_after"),
         (TENTH, tenth, "tenth_after"),
+        (ELEVENTH, eleventh, "eleventh_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

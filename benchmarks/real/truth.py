@@ -107,17 +107,22 @@ def gains(found: Found, before: Found, which: str) -> float:
     return float(sum(drops) / len(drops))
 
 
+def lead(found: Found) -> float:
+    """How much less loss own answers have than others after own prompts: the log of the ratio."""
+    return math.log(sum(found["others"]) / sum(found["own"]))
+
+
 def _free(name: str, found: Found, before: Found) -> dict[str, str]:
     """Long answers in free wording: losses per token, and what becomes of the written answers."""
     training, unseen = found["training"], found["held_out"]
     gained = {part: gains(found[part], before[part], "own") for part in ("training", "held_out")}
-    of_others = gains(training, before["training"], "others")
+    ahead = lead(training) - lead(before["training"])
     # Of the written answers that the base gets right at all.
     usable = 1 - unseen["unusable"], 1 - before["held_out"]["unusable"]
     result = {
         "learned": band(gained["training"], 0.08, 0.3),
         # Beyond what every answer of this kind gains after the prompt: the words of this answer.
-        "learned these": band(gained["training"] - of_others, 0.0, 0.05),
+        "learned these": band(ahead, 0.0, 0.03),
         "carries over": band(gained["held_out"], -0.1, 0.05),
         "own answer": band(unseen["own_first"] - before["held_out"]["own_first"], -0.3, -0.1),
         "usable answers": band(usable[0], usable[1] * 0.5, usable[1] * 0.8),
