@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+CONTRADICTED: Final = "share of contradicted answers"
+"""The name of the rule on answers that training made less likely."""
 OWN_FACTS: Final = "share of similar rows with their own"
 """The beginning of the names of the rules on similar rows with exchanged facts."""
 NAME_CHARS: Final = 50
@@ -143,7 +145,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     that are now the most probable; `change`: the mean change of their tokens in nats; `end_before`
     and `end`: the probability of the token that ends the answer, None if the row has no such token;
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
-    and `others_right`: the same, of those that are counted apart (see answer_recall)."""
+    and `others_right`: the same, of those that are counted apart; `contradicted`: whether training
+    made one of its tokens much less likely (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -156,6 +159,7 @@ class RowRecall(Item, frozen=True, kw_only=True):
     probability: float | None = None
     others: int = 0
     others_right: int = 0
+    contradicted: bool = False
 
 
 class RecalledRows(Details, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
-from sway_gate.details import OWN_FACTS, ContentGain, FormGain, TargetLosses, read
+from sway_gate.details import CONTRADICTED, OWN_FACTS, ContentGain, FormGain, TargetLosses, read
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
@@ -244,7 +244,8 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
 
 def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    return any(rule.name.startswith(OWN_FACTS) and rule.verdict is Verdict.FAIL for rule in rules)
+    names = OWN_FACTS, CONTRADICTED
+    return any(rule.name.startswith(names) and rule.verdict is Verdict.FAIL for rule in rules)
 
 
 def _has_form(results: Sequence[ProbeResult]) -> bool:

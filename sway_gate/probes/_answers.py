@@ -28,6 +28,7 @@ MAX_LABEL_ROWS = 48
 _BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
+_HALF = 0.5
 # Nats per token: relative to a smaller loss, a change means nothing.
 _MIN_LOSS = 0.1
 _SURPRISING = 3.0  # nats
@@ -356,6 +357,15 @@ def content_gains(gain: Floats, own: Ints) -> Floats:
     centred = (gain - means)[np.arange(len(own)), own]
     # Each row of the remainder has the sum 0, so the mean of its other cells follows.
     return np.asarray(centred * gain.shape[1] / (gain.shape[1] - 1))
+
+
+def least_gain(limit: float, lift_of_others: float) -> float:
+    """The limit of the content gain: `limit`, or half of the loss that the other answers keep.
+
+    The own answer cannot gain more than they keep. Of long answers that is little: their first
+    words determine the rest, after any prompt.
+    """
+    return min(limit, _HALF * (1.0 - min(1.0, max(0.0, lift_of_others))))
 
 
 def ranks_first(likelihood: Floats, own: Ints) -> NDArray[np.bool_]:

@@ -75,12 +75,13 @@ In a suite:
       kind: answer_recall
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from sway_gate.conversation import are_records
-from sway_gate.details import Details, RowRecall
+from sway_gate.details import CONTRADICTED, Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _recall as recall
@@ -89,7 +90,7 @@ from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Sup
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerRecall
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import mean_above
+from sway_gate.stats import fraction_below, mean_above
 
 KIND = Kind(
     category="attribution",
@@ -98,6 +99,9 @@ KIND = Kind(
     better="more",
     uses_nulls=False,
 )
+
+
+_MIN_CONTRADICTED = 2
 
 
 class Requests(NamedTuple):
@@ -202,7 +206,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
     _, ends = recall.ends(found.rows)
     if not ends:
-        return recalls
+        return [*recalls, *_of_contradicted(spec, reading)]
     end = mean_above(ends, spec.assert_end_gte, KIND.resolution, error_share=reading.error_share)
     ended = Bound(
         "probability of the end",
@@ -212,7 +216,24 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
         n=len(ends),
         supply=supply,
     )
-    return [*recalls, ended]
+    return [*recalls, *_of_contradicted(spec, reading), ended]
+
+
+def _of_contradicted(spec: AnswerRecall, reading: Reading[Found]) -> Iterator[Bound]:
+    """A few answers can be wrong in the data. Few rows cannot show that the share is small."""
+    found, limit = reading.details, spec.assert_contradicted_lt
+    count, n = recall.contradicted(found.rows), len(found.rows)
+    if not _tests_contradiction(found) or count < max(_MIN_CONTRADICTED, limit * n):
+        return
+    test = fraction_below(count, n, limit, reading.error_share)
+    symptom: Symptom = "wrong labels" if found.data == "labels" else "learned another thing"
+    supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
+    yield Bound(CONTRADICTED, test, limit, is_upper=True, symptom=symptom, n=n, supply=supply)
+
+
+def _tests_contradiction(found: Found) -> bool:
+    """Not of a form or of free wording: one right answer can contradict another one."""
+    return found.data != "prose" and found.part in ("all", "content")
 
 
 def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
@@ -230,6 +251,9 @@ def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
     text = recall.described(found.rows, found.data, found.part)
+    count = recall.contradicted(found.rows)
+    if count and _tests_contradiction(found):
+        text += f"; {count} of {len(found.rows)} answers contradicted"
     if found.part == "all" and found.frame:
         text += f"; {found.frame_right} of the {found.frame} that most answers share"
     return text

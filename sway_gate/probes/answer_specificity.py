@@ -399,7 +399,10 @@ def _units(found: Found) -> str:
 def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
     if found.labels:
         return spec.assert_label_gain_gte
-    return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
+    if found.data == "prose":
+        return spec.assert_prose_gain_gte
+    lift_of_others = found.form_gain + max(0.0, found.control_gain)
+    return answers.least_gain(spec.assert_content_gain_gte, lift_of_others)
 
 
 def _content_change_limit(spec: AnswerSpecificity, found: Found) -> float:

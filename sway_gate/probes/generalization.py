@@ -105,12 +105,14 @@ class Requests(NamedTuple):
 
 class Matrix(NamedTuple):
     content: list[float]
+    other: float
     first_before: int
     first: int
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: weakest first. `content`: the content gain of each row of the matrix.
+    """`rows`: weakest first. `content`: the content gain of each row of the matrix;
+    `lift_of_others`: the mean relative lift of their other answers.
     `training_lift`: mean relative lift of the training rows if the wording is free. The gap is
     one of recalls, and None without surprising tokens in either part."""
 
@@ -125,6 +127,7 @@ class Found(Details, frozen=True, kw_only=True):
     part: wanted.Part = "all"
     labels: list[str]
     content: list[float]
+    lift_of_others: float = 0.0
     first_before: int
     first: int
     rows: list[RowRecall]
@@ -206,6 +209,7 @@ def value(
         part=part,
         labels=list(requests.design.labels) if requests.design else [],
         content=matrix.content if matrix else [],
+        lift_of_others=matrix.other if matrix else 0.0,
         first_before=matrix.first_before if matrix else 0,
         first=matrix.first if matrix else 0,
         rows=recall.weakest_first(rows, part),
@@ -234,7 +238,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
             share = reading.error_share
             tests.append(recall.of_whole(found.rows, least, share, symptom, supply))
     if found.content and (found.judged == "content" or not tests):
-        limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
+        limit = _content_limit(spec, found)
         rows = answers.MAX_LABEL_ROWS if found.labels else _MATRIX_ROWS
         share = reading.error_share
         gain = mean_above(found.content, limit, KIND.resolution, error_share=share)
@@ -289,6 +293,12 @@ def _limit(spec: Generalization, found: Found) -> float:
     return spec.assert_lift_gte if found.part == "free" else spec.assert_recall_gte
 
 
+def _content_limit(spec: Generalization, found: Found) -> float:
+    if found.labels:
+        return spec.assert_label_gain_gte
+    return answers.least_gain(spec.assert_content_gain_gte, found.lift_of_others)
+
+
 def _units(found: Found) -> str:
     return "nats/label" if found.labels else "relative lift"
 
@@ -317,7 +327,12 @@ def _matrix(design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
     if design is None:
         return None
     gains = answers.gains(design, view)
-    return Matrix(gains.content.tolist(), int(gains.first_before.sum()), int(gains.first.sum()))
+    return Matrix(
+        gains.content.tolist(),
+        float(gains.other.mean()),
+        int(gains.first_before.sum()),
+        int(gains.first.sum()),
+    )
 
 
 def _symptom(spec: Generalization, found: Found) -> Symptom:

@@ -138,6 +138,7 @@ class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
     assert_recall_gte: Fraction = 0.7
     assert_lift_gte: float = 0.1
     assert_end_gte: Fraction = 0.5
+    assert_contradicted_lt: Fraction = 0.15
 
 
 class Generalization(ProbeSpec, frozen=True, kw_only=True):

@@ -149,6 +149,7 @@ def test_the_message_counts_phrases_and_rows() -> None:
         "probability": pytest.approx(np.exp(-1.6)),
         "others": 0,
         "others_right": 0,
+        "contradicted": False,
     }
 
 

@@ -122,6 +122,7 @@ DEFAULTS = {
         "assert_recall_gte": 0.7,
         "assert_lift_gte": 0.1,
         "assert_end_gte": 0.5,
+        "assert_contradicted_lt": 0.15,
     },
     "generalization": {
         "surprise_nats": 3.0,
