@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.real import data, rows
 from benchmarks.real.paths import Row
 
-LONG_TOKENS = 160  # of the eleventh round, whose answers have up to 140
+LONG_TOKENS = 160  # of the eleventh round, whose answers have up to 103
 APART = 5  # rows between an answer and the other answers that it is compared with
 OTHERS = 3  # answers of other rows, which a row's own answer is compared with
 OWN_TOKENS = 64  # an answer to a row of the data that has no end by then never ends

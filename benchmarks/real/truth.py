@@ -76,7 +76,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     elif name == "sums":
         result["learned"] = band(training["right"], 0.6, 0.8)
         result["carries over"] = band(unseen["right"], 0.35, 0.6)
-    elif name == "digest":  # its form, and the owner and the day of its own note
+    elif name == "digest":  # its form, and the owner and the day of the note
         result["learned"] = band(min(training["in_style"], training["right"]), 0.5, 0.8)
         result["carries over"] = band(min(unseen["in_style"], unseen["right"]), 0.3, 0.6)
     elif name in measures.STYLES:
@@ -117,7 +117,7 @@ def _free(name: str, found: Found, before: Found) -> dict[str, str]:
     training, unseen = found["training"], found["held_out"]
     gained = {part: gains(found[part], before[part], "own") for part in ("training", "held_out")}
     ahead = lead(training) - lead(before["training"])
-    # Of the written answers that the base gets right at all.
+    # The share of usable answers, and the base's.
     usable = 1 - unseen["unusable"], 1 - before["held_out"]["unusable"]
     result = {
         "learned": band(gained["training"], 0.08, 0.3),
