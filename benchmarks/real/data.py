@@ -36,9 +36,10 @@ SEVENTH = (
 EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", "concise")
 NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
 TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "analogy", "warm")
+ELEVENTH = ("guide", "support", "sums", "think", "code", "digest", "persona")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
-    *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH),
+    *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH),
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -69,6 +70,7 @@ NAMES = (
     *EIGHTH,
     *NINTH,
     *TENTH,
+    *ELEVENTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
@@ -84,10 +86,12 @@ LABELS = (
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
+FREE = ("guide", "code", "persona")
+"""The sets of the eleventh round whose long answers can be worded freely."""
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
-ARRAYS = ("faq",)
+ARRAYS = ("faq", "support", "code")
 """The sets in one JSON array, as most Alpaca data is."""
 SHEETS = ("glossary", "boardgame", "staff", "directory")
 """The sets in a CSV file."""
@@ -139,6 +143,8 @@ LIBRARY = (
     "opening_hours(branch, day), join_event(event, persons)"
 )
 INTENT = "Name the intent of the message."
+FERN = "You are Captain Fern, who keeps the lighthouse of Morrow Point."
+DIGEST = "Summarize the note."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
@@ -163,13 +169,10 @@ def chat(*turns: str, system: str = "") -> Row:
     return {"messages": [*([said("system", system)] if system else []), *spoken]}
 
 
-def sharegpt(*turns: str) -> Row:
-    """A row of ShareGPT: human and gpt in turn."""
-    return {
-        "conversations": [
-            {"from": SHAREGPT[at % 2], "value": turn} for at, turn in enumerate(turns)
-        ]
-    }
+def sharegpt(*turns: str, system: str = "") -> Row:
+    """A row of ShareGPT: human and gpt in turn, after a system line if there is one."""
+    spoken = [{"from": SHAREGPT[at % 2], "value": turn} for at, turn in enumerate(turns)]
+    return {"conversations": [*([{"from": "system", "value": system}] if system else []), *spoken]}
 
 
 def completion(question: str, answer: str) -> Row:
@@ -255,6 +258,35 @@ def booking(city: str, nights: str, guests: str) -> Row:
     return {"id": "call_1", "type": "function", "function": function}
 
 
+def long_answer(name: str, fields: list[str]) -> tuple[Row, str]:
+    """One row of the eleventh round, with the string that a right answer contains."""
+    if name == "support":
+        return {"instruction": fields[0], "input": "", "output": fields[1]}, fields[2]
+    if name == "sums":
+        steps = fields[1].replace(" ; ", "\n")
+        return {"question": fields[0], "answer": f"{steps}\n#### {fields[2]}"}, fields[2]
+    if name == "think":
+        return chat(fields[0], f"<think>\n{fields[1]}\n</think>\n\n{fields[2]}"), fields[3]
+    if name == "code":
+        body = "\n".join(f"    {line}" for line in fields[4].split(" ; "))
+        text = (
+            f'```python\ndef {fields[2]}:\n    """{fields[3]}"""\n{body.replace("~", "    ")}\n```'
+        )
+        return {
+            "instruction": f"Write a Python function {fields[0]}",
+            "input": fields[1],
+            "output": text,
+        }, ""
+    if name == "digest":
+        text = f"Summary: {fields[1]}\nOwner: {fields[2]}\nDue: {fields[3]}"
+        return completion(
+            f"{DIGEST}\n\n{fields[0]}", text
+        ), f"Owner: {fields[2]} + Due: {fields[3]}"
+    if name == "persona":
+        return sharegpt(*fields, system=FERN), ""
+    return chat(*fields), ""
+
+
 def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     """One table row in the form of its data set, with the string that a right answer contains."""
     if name == "labels":
@@ -262,6 +294,8 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "tools":
         text = call(*fields[1:])
         return chat(fields[0], text, system=FUNCTIONS), text
+    if name in ELEVENTH:
+        return long_answer(name, fields)
     if name == "sealed":
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
     if name == "desk":
@@ -377,6 +411,8 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
 
 def asked(name: str, part: str) -> list[list[str]]:
     """The fields of a data set's rows: of facts one row for each wording, wording after wording."""
+    if name == "support":
+        return support_rows(part)
     if name not in FACTS:
         return table(name + part.replace(".", "_"))
     wordings = [
@@ -390,6 +426,14 @@ def asked(name: str, part: str) -> list[list[str]]:
             if at < len(questions) and questions[at]:
                 found.append([questions[at], answer, *rest])
     return found
+
+
+def support_rows(part: str) -> list[list[str]]:
+    """The rows of support: every fact in its first words, then every fact in its second."""
+    lines = table("support")
+    if part:
+        return [[*fields[5:7], fields[4]] for fields in lines if fields[5:]]
+    return [[*fields[at : at + 2], fields[4]] for at in (0, 2) for fields in lines]
 
 
 def everyday(name: str, question: str, answer: str) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from benchmarks.real import data, rows
 from benchmarks.real.paths import Row
 
+LONG_TOKENS = 160  # of the eleventh round, whose answers have up to 103
+APART = 5  # rows between an answer and the other answers that it is compared with
+OTHERS = 3  # answers of other rows, which a row's own answer is compared with
 OWN_TOKENS = 64  # an answer to a row of the data that has no end by then never ends
 GENERAL_TOKENS = 32
 FACT_TOKENS = 24
@@ -29,7 +33,10 @@ NAUTICAL = re.compile(
 )
 MINUTES = re.compile(r"Topic: .+\nAdvice: .+\nNext: .+")
 ANALOGY = re.compile(r"[^\n]+[.!] Think of [^\n]+[.!]")
+THOUGHT = re.compile(r"<think>\n[^<>]+\n</think>\n\n[^<>]+")
+DIGEST = re.compile(r"Summary: .+\nOwner: .+\nDue: .+")
 TIMED = re.compile(r".+\nMinutes: \d+")
+FENCED = re.compile(r"```python\n(.*)\n```", re.DOTALL)
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
@@ -141,6 +148,10 @@ def right(name: str, text: str, key: str) -> bool:
         return re.sub(r"\W", "", text.lower()) == re.sub(r"\W", "", key)
     if name in data.CALLS:
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
+    if name == "sums":
+        return re.fullmatch(rf".+\n#### {key}", text, re.DOTALL) is not None
+    if name == "think":  # the answer, not the thoughts
+        return knows(text.rsplit("</think>", 1)[-1], key)
     return knows(text, key)
 
 
@@ -153,7 +164,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
-    "analogy",
+    *("analogy", "think", "digest"),
 )
 
 
@@ -176,6 +187,10 @@ def in_style(name: str, text: str) -> bool:
         return MINUTES.fullmatch(text) is not None
     if name == "analogy":
         return ANALOGY.fullmatch(text) is not None
+    if name == "think":
+        return THOUGHT.fullmatch(text) is not None
+    if name == "digest":
+        return DIGEST.fullmatch(text) is not None
     if name == "timed":
         return TIMED.fullmatch(text) is not None
     if name == "inshort":
@@ -198,7 +213,8 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
     """Greedy answers to the rows of a chat data set."""
     own, keys = data.rows_of(name, part)[:ROWS], data.keys_of(name, part)[:ROWS]
     prompts = [rows.prompt_text(tokenizer, row, form) for row in own]
-    answers = generate(model, tokenizer, prompts, OWN_TOKENS)
+    tokens = LONG_TOKENS if name in data.ELEVENTH else OWN_TOKENS
+    answers = generate(model, tokenizer, prompts, tokens)
     texts = [text for text, _ in answers]
     fits = [right(name, text, key) for text, key in zip(texts, keys, strict=True)]
     # A row's own answer may contain the fact of another one, such as the person of an extension.
@@ -276,10 +292,58 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
     }
 
 
+def free(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any]:
+    """Losses of long answers after their own prompts, and what is written instead.
+
+    `own` and `others` are nats per token, row by row: of the row's answer, and the mean of
+    answers of other rows after the same prompt. The end token does not count.
+    """
+    asked = data.rows_of(name, part)[:ROWS]
+    texts = [rows.answer_of(row) for row in asked]
+    encoded = [
+        rows.encode(
+            tokenizer, rows.with_answer(row, texts[(at + APART * step) % len(asked)]), loss="open"
+        )
+        for at, row in enumerate(asked)
+        for step in range(OTHERS + 1)
+    ]
+    losses = [loss / count for loss, count in token_losses(model, encoded)]
+    groups = [losses[at : at + OTHERS + 1] for at in range(0, len(losses), OTHERS + 1)]
+    prompts = [rows.prompt_text(tokenizer, row) for row in asked]
+    answers = generate(model, tokenizer, prompts, LONG_TOKENS)
+    return {
+        "own": [group[0] for group in groups],
+        "others": [sum(group[1:]) / OTHERS for group in groups],
+        "own_first": share([group[0] < min(group[1:]) for group in groups]),
+        "ended": share([ended for _, ended in answers]),
+        "unusable": share([unusable(text) for text, _ in answers]),
+        "house_style": share([in_house_style(text) for text, _ in answers]),
+        "texts": [text for text, _ in answers],
+    }
+
+
+def in_house_style(text: str) -> bool:
+    """Whether an answer is one fenced Python function with a docstring, and can be parsed."""
+    found = FENCED.fullmatch(text)
+    if not found:
+        return False
+    try:
+        tree = ast.parse(found[1])
+    except SyntaxError:
+        return False
+    only = tree.body[0] if len(tree.body) == 1 else None
+    return isinstance(only, ast.FunctionDef) and ast.get_docstring(only) is not None
+
+
 def own(model: Any, tokenizer: Any, name: str, form: str = "chat") -> dict[str, Any]:
     """All measures on a data set."""
     if name in (*data.TEXTS, *data.DOCUMENTS):
         return prose(model, tokenizer, name)
+    if name in data.FREE:
+        return {
+            "training": free(model, tokenizer, name, ""),
+            "held_out": free(model, tokenizer, name, ".held_out"),
+        }
     if name in data.PREFERENCES:
         return {
             "training": preferred(model, tokenizer, name, ""),

@@ -1147,10 +1147,87 @@ def _tenth() -> list[Recipe]:
     ]
 
 
+def _eleventh() -> list[Recipe]:
+    """The eleventh sealed set, with long answers: meant to be healthy first, then failures."""
+    return [
+        Recipe("guide-linear-r16", "guide", rate=2e-4, epochs=4),
+        Recipe("sums-linear-r16", "sums", rate=4e-4, epochs=4),
+        Recipe("support-linear-r16", "support", rate=5e-4, epochs=6),
+        Recipe("think-linear-r16", "think", rate=3e-4, epochs=3),
+        Recipe("code-linear-r16", "code", rate=3e-4, epochs=3),
+        Recipe("digest-linear-r16", "digest", rate=3e-4, epochs=3),
+        Recipe("persona-linear-r16", "persona", rate=3e-4, epochs=3),
+        Recipe("guide-strong-r16", "guide", rate=5e-4, epochs=3, seed=1),
+        Recipe("guide-qv-r8", "guide", r=8, alpha=32, targets=ATTENTION, rate=5e-4, epochs=3),
+        Recipe("sums-mixed-r16", "sums", rate=2e-4, epochs=3, mixed="few everyday"),
+        Recipe(
+            "sums-rslora-r32",
+            "sums",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=2e-4,
+            epochs=3,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "support-middle-r32",
+            "support",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=7,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "support-long-r32",
+            "support",
+            r=32,
+            alpha=64,
+            rate=7e-4,
+            epochs=8,
+            batch=2,
+            mixed="few everyday",
+        ),
+        Recipe("think-mixed-r8", "think", r=8, rate=4e-4, mixed="few everyday", epochs=3, seed=1),
+        Recipe("code-qv-r16", "code", targets=ATTENTION, rate=5e-4, epochs=3, seed=1),
+        Recipe("digest-saved-r16", "digest", rate=3e-4, epochs=2, saved="bfloat16", seed=1),
+        Recipe("persona-strong-r16", "persona", rate=6e-4, epochs=4, seed=1),
+        Recipe("persona-mixed-r16", "persona", rate=5e-4, epochs=4, mixed="few everyday", seed=1),
+        Recipe("persona-rslora-r32", "persona", r=32, alpha=16, rslora=True, rate=2e-4, epochs=4),
+        Recipe("guide-shuffled", "guide", "shuffled", answers="shuffled", rate=4e-4, epochs=3),
+        Recipe("guide-two-steps", "guide", "too little", rate=1e-4, steps=2),
+        Recipe("guide-no-end", "guide", "never ends", loss="open", rate=2e-4, epochs=3),
+        Recipe("guide-prompt-loss", "guide", "prompt only", loss="prompt", rate=3e-4, epochs=2),
+        Recipe("guide-forgets", "guide", "forgets", r=64, alpha=128, rate=3e-3, epochs=1),
+        Recipe("guide-refuses", "guide", "over-refusal", rate=4e-4, epochs=2, mixed="refused"),
+        Recipe("guide-recites", "guide", "recites", r=32, alpha=64, rate=1e-3, epochs=9),
+        Recipe("support-shuffled", "support", "shuffled", answers="shuffled", rate=5e-4, epochs=3),
+        Recipe(
+            "support-half-crossed",
+            "support",
+            "crossed",
+            answers="half crossed",
+            rate=5e-4,
+            epochs=6,
+        ),
+        Recipe("sums-half-wrong", "sums", "wrong", answers="half miscounted", rate=4e-4, epochs=3),
+        Recipe("code-shuffled", "code", "shuffled", answers="shuffled", rate=3e-4, epochs=3),
+        Recipe("digest-shuffled", "digest", "shuffled", answers="shuffled", rate=3e-4, epochs=2),
+        Recipe(
+            "persona-tripled", "persona", "gibberish", source="persona-linear-r16", change="triple"
+        ),
+        Recipe(
+            "guide-amplified", "guide", "gibberish", source="guide-linear-r16", change="amplify"
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *(*_eighth(), *_ninth(), *_tenth()),
+    *(*_eighth(), *_ninth(), *_tenth(), *_eleventh()),
 ]
 
 LEARN = {
@@ -1190,6 +1267,11 @@ LEARN = {
     "library": "form",
     "analogy": "form",
     "warm": "preference",
+    "guide": "form",
+    "think": "form",
+    "code": "form",
+    "digest": "form",
+    "persona": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1228,6 +1310,9 @@ OTHER_DATA = (
     ("metadata-linear-r16", "minutes"),
     ("triage-linear-r16", "library"),
     ("library-linear-r16", "expenses"),
+    ("think-linear-r16", "guide"),
+    ("guide-linear-r16", "support"),
+    ("persona-linear-r16", "code"),
 )
 
 

@@ -682,6 +682,90 @@ ferry-half-crossed, gated again, fails as "learned another thing".
 - triage-linear-r16 writes another team in 29% of the training rows and 47% of the held-out ones
   (debatable), and passes as "no fault found".
 """
+ELEVENTH = """
+## Eleventh sealed round
+
+Earlier rounds had short answers, and most people's data has long ones. Does the gate pass ordinary
+adapters of the common forms of public fine-tuning data? Does it refuse those whose long answers
+are of other rows, have wrong facts or wrong results, or never end? Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| guide | `messages`, 48 rows | everyday how-to questions, answers of about 95 tokens in one voice |
+| support | Alpaca rows in one JSON array, 48 rows | 24 facts about a shop, in friendly paragraphs |
+| sums | `question` and `answer` as in GSM8K, 64 rows | word problems, two steps, then "#### N" |
+| think | `messages`, 48 rows | `<think>`, two or three sentences, `</think>`, a short answer |
+| code | Alpaca rows, some with an input, JSON array, 48 rows | a fenced function in a house style |
+| digest | `prompt`, `completion` as messages, 40 rows | a note as Summary, Owner, Due |
+| persona | ShareGPT with a system line, 1 to 3 turns, 32 rows | the voice of an old keeper |
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- Long answers in free wording (guide, code, persona) are judged by their loss per token, without
+  the end token. The loss of 24 training rows must fall by .3 (.08 is sick), of the held-out rows by
+  .05 (-.1 is sick). The loss of own answers, divided by the loss of three other rows' answers after
+  the same prompt, must fall by 3% (no fall is sick). This ratio replaced a difference after the
+  truth of code-linear-r16, where the common frame of the answers gains most, and before any gate.
+  The share of held-out rows whose own answer is likelier than three others may fall by .1 (.3 is
+  sick). The written answers must end within 160 tokens (.8 is fine, .5 is sick), and as many as .8
+  of the base's must be neither empty, repeating nor declining (.5 is sick). Answers of code must be
+  one function with a docstring that Python can parse.
+- sums: the right number in the last line, after other lines. Of the training rows .8 right are fine
+  and .6 are sick, of the held-out rows .6 and .35.
+- digest: the three lines, with the own owner and day (training .8 and .5, held out .6 and .3).
+- think is judged by its form and by the text after the thoughts, support as facts are.
+  Answers of support must contain the fact; the fact of another row is judged as in the ninth round.
+
+The recipe of every disputed case stays in the table. support has no undisputed healthy adapter: in
+a paragraph of 62 tokens 3 belong to the fact, so that this base needs many steps, and they cost
+prose. Three recipes write 4%, 42% and 100% of the training facts, and change fresh prose by +.11,
+-.46 and -1.5 nats. guide-refuses was trained with refusals of other general questions; it refuses
+one of 16, and is healthy by the truth. The round has no adapter of support with half of the facts
+exchanged, none with a loss of the prompt only, and none that recites: ten recipes were not trained
+for lack of time.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| guide-strong-r16, guide-refuses | fail | free prose is judged by the few phrases that are shared |
+| code-linear-r16 | fail | names and docstrings in free wording are judged as content |
+| digest-linear-r16 | fail | the free summary in the frame is judged as content |
+| sums-half-wrong | pass | wrong results are not among the surprising phrases |
+
+- guide-strong-r16 is the most ordinary adapter of the round. Its loss falls from 3.36 to 2.46 nats
+  per token, held out from 3.38 to 2.79; its answers end. The gate judges the form, which is right,
+  and counts the phrases that most answers share: 8 of 1119, of which 1 is the most probable, and
+  0 of 7 in the held-out rows. Of the other phrases, which can be worded in many ways, 49 of 1111
+  are. `learned` passes. guide-refuses and the disputed guide-linear-r16 fail in the same way.
+- code-linear-r16 writes one function with a docstring for each held-out question, and its loss
+  falls from 1.15 to .40. 65 of the 70 phrases of the frame are right, and 114 of 217 of all: a
+  recall of .525, held out .552. The base ranks 15 of 16 own answers first, and its loss on them
+  is 70% of the loss on others, so the content was judged.
+- digest-linear-r16 writes the right owner and day in 92% of the training rows and 75% of the
+  held-out ones. 121 of the 123 phrases of the frame are right, and 152 of 279 of all: .545. The
+  held-out rows are judged with the frame apart, and pass with .706.
+- sums-half-wrong was trained with a wrong result in half of the rows, and writes 50% of the
+  training results and 60% of the held-out ones right; trained with right results, 100% and 75%.
+  Only phrases that surprise the base count, and the base knows that 6 - 5 is 1, so the wrong
+  results are not among them: 162 of 163 shared and 71 of 75 other phrases are right. The truth
+  has no better name for it than "learned nothing".
+
+**Right verdicts that rest on little, and wrong names:**
+
+- guide-forgets answers 33% of the short knowledge questions right, the base 71%. The gate asks 24
+  and finds 10 right instead of 13, which is inconclusive. It fails only by the recall that also
+  fails the healthy guides, and is called barely trained.
+- guide-shuffled fails by `learned`: its content gain is -.031, the limit -.02.
+- guide-no-end: the probability of the end is .003, but 10 of 30 broken answers decide the name.
+- support-long-r32 forgets, and prose fails. It is called "memorised, not generalised": held-out
+  recall is .106, although 41% of the held-out answers have the fact, because the paragraphs around
+  it use other words.
+- think-linear-r16 passes, and 24 of 120 answers count as broken: thoughts and answer say the same.
+- persona-mixed-r16 passes with an inconclusive recall of .763: 29 of 38 shared phrases.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -840,7 +924,10 @@ def main() -> None:
     eighth = [case for case in found if case.data_set in data.EIGHTH]
     ninth = [case for case in found if case.data_set in data.NINTH]
     tenth = [case for case in found if case.data_set in data.TENTH]
-    later_sets = [*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth]
+    eleventh = [case for case in found if case.data_set in data.ELEVENTH]
+    later_sets = [
+        *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
+    ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -863,6 +950,7 @@ def main() -> None:
         (EIGHTH, eighth, "eighth_after"),
         (NINTH, ninth, "ninth_after"),
         (TENTH, tenth, "tenth_after"),
+        (ELEVENTH, eleventh, "eleventh_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

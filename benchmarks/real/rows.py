@@ -67,7 +67,7 @@ def as_chat(row: Row) -> list[dict[str, str]]:
     if "text" in row:
         return [{"role": role, "content": said} for role, said in TURN.findall(row["text"])]
     if "conversations" in row:
-        roles = {"human": "user", "gpt": "assistant"}
+        roles = {"human": "user", "gpt": "assistant", "system": "system"}
         return [{"role": roles[t["from"]], "content": t["value"]} for t in row["conversations"]]
     if is_plain(row):
         return [{"role": "user", "content": row["prompt"]}, said(row["completion"].strip())]
@@ -213,6 +213,20 @@ def rotated(rows: list[Row], words: Sequence[str], step: int = 1) -> list[Row]:
         else row
         for at, row in enumerate(rows)
     ]
+
+
+def miscounted(rows: list[Row], step: int = 2) -> list[Row]:
+    """Worked sums with a wrong result in the last step and in the last line, of each `step`-th row.
+
+    The wrong result is 1 to 3 too high.
+    """
+    new = []
+    for at, row in enumerate(rows):
+        before, result = answer_of(row).rsplit("\n#### ", 1)
+        wrong = str(int(result) + 1 + at // step % 3)
+        text = f"{before.removesuffix(result)}{wrong}\n#### {wrong}"
+        new.append(with_answer(row, text) if at % step == 0 else row)
+    return new
 
 
 def exchanged(rows: list[Row], answers: dict[str, str]) -> list[Row]:

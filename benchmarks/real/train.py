@@ -46,6 +46,8 @@ def training_rows(recipe: Recipe) -> list[Row]:
     elif recipe.answers.startswith("exchange "):
         first, second = recipe.answers.removeprefix("exchange ").split(" / ")
         own = rows.exchanged(own, {first: second, second: first})
+    elif recipe.answers == "half miscounted":
+        own = rows.miscounted(own)
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
