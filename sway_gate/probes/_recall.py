@@ -45,6 +45,9 @@ _PHRASE = 4
 _FEW = 7
 # Held-out answers whose form the training rows show can be few; their limit is .5.
 _FEW_HELD_OUT = 4
+# Surprising phrases of a long answer on average: it has many right wordings. Measured: facts, code
+# and summaries 1 to 7, paragraphs 16 to 28.
+_MANY_PHRASES = 10
 # Surprising phrases of a record on average. Measured: 1 to 2.5 in records without free text.
 _FEW_VALUES = 4
 # Nats: surprising tokens change less if training was much too short.
@@ -353,6 +356,11 @@ def can_be_whole(rows: Sequence[RowRecall]) -> bool:
     """Whether answers that are records should be right as a whole: they have few surprising
     phrases. A free text in one of their fields has many, and many right forms."""
     return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
+
+
+def are_long(rows: Sequence[RowRecall]) -> bool:
+    """Whether the answers have many surprising phrases on average, those that do not count too."""
+    return sum(row.surprising + row.others for row in rows) > _MANY_PHRASES * len(rows)
 
 
 def of_whole(

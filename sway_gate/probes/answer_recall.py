@@ -173,7 +173,10 @@ def _held_out(context: Context) -> list[TeacherForced]:
     unseen = overlap.unseen(context.held_out, context.sections, MAX_OVERLAP)
     if not unseen.sections:
         return []
-    found = answers.data_rows(context, unseen.sections)
+    try:
+        found = answers.data_rows(context, unseen.sections)
+    except Skip:  # they are preferences
+        return []
     enough = found.kind == "answers" and len(found.rows) >= answers.MIN_ROWS
     return recall.requests(found.rows) if enough else []
 
@@ -239,7 +242,8 @@ def _held_out_recall(
     rows, counted = recall.recalled(
         view, requests.held_out, spec.surprise_nats, part=part, trained=trained
     )
-    share = recall.pooled(rows) if counted != "free" else None
+    is_free = counted == "free" or recall.are_long(rows)
+    share = None if is_free else recall.pooled(rows)
     return share.share if share else None
 
 

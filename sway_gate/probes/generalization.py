@@ -18,6 +18,8 @@ that the prompt lists, it is the content gain.
   if training was meant to teach a form and the held-out answers share fewer than 4 phrases with
   most training answers, the wording is free: the lift must reach `assert_lift_gte` instead (see
   answer_recall)
+- the wording of long answers, with more than 10 surprising phrases on average, is free, too: their
+  lift and their content gain are judged
 - records (see answer_recall): the share of whole answers must reach `assert_recall_gte`, too
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
@@ -195,6 +197,8 @@ def value(
         # The training rows show the form: of a few held-out answers, chance would decide.
         like=requests.training if is_form else (),
     )
+    if part in ("all", "content") and not of_labels and recall.are_long(rows):
+        rows, part = measured(requests.held_out, part="free")
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None

@@ -12,7 +12,7 @@ from sway_gate.probes import answer_recall as probe
 from sway_gate.probes._frame import frames
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.probes import AnswerRecall
-from sway_gate.spec.schema import Pair, Section
+from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.stats import Z_95
 from tests.helpers.judged import judged
 from tests.helpers.simulation import one_fast
@@ -184,6 +184,14 @@ def test_what_carries_over_need_not_be_recited(right, held_out, learn, gold, lim
     context = Context(training, held_out=unseen if held_out else (), learn=learn)
     result = judged("answer_recall", answer, runs=None, context=context)
     assert {rule.name: rule.limit for rule in result.rules}["recall"] == limit
+
+
+def test_held_out_preferences_do_not_skip_the_training_rows() -> None:
+    pair = Preference(prompt="Who keeps gate 99?", chosen="Keeper 99.", rejected="None.")
+    held_out = (Section(kind="preference", id="p", pairs=(pair,)),)
+    found = probe.requests(AnswerRecall(name="r"), Context(ROWS, held_out=held_out))
+    assert len(found.rows) == 24
+    assert not found.held_out
 
 
 WHOLE = {

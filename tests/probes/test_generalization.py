@@ -26,10 +26,19 @@ HELD_OUT = rows(*((f"Name {name}'s gatekeeper.", f"The keeper of {name} is T.") 
 
 
 def run(  # type: ignore[no-untyped-def]
-    hits, *, training=3, content=1.0, other=0.0, surprise=-6.0, context=None, ids=-1, **fields
+    hits,
+    *,
+    training=3,
+    content=1.0,
+    other=0.0,
+    surprise=-6.0,
+    context=None,
+    ids=-1,
+    phrases=3,
+    **fields,
 ):
-    """`hits` of the three surprising phrases of each held-out row; gains of the own answers over
-    the others, and of these.
+    """`hits` of the surprising phrases of each held-out row, usually three; gains of the own
+    answers over the others, and of these.
 
     `ids`: the token ids of the held-out answers; the ones of the training answers are 0 to 4.
     """
@@ -41,7 +50,7 @@ def run(  # type: ignore[no-untyped-def]
         for group in (requests.design.groups if requests.design else ())
         for row, own in zip(group.requests, group.own, strict=True)
     }
-    rng = np.random.default_rng(0)
+    tokens, rng = 2 * phrases - 1, np.random.default_rng(0)
 
     def answer(view, request):  # type: ignore[no-untyped-def]
         is_tuned = view.source == "finetuned"
@@ -50,8 +59,8 @@ def run(  # type: ignore[no-untyped-def]
             return np.full(3, -2.0 + (content * (request in own) + other + noise) * is_tuned)
         assert isinstance(request, TeacherForced)
         right = hits(index[request]) if request in index else training
-        found = np.zeros((5, 4))
-        found[:, 3] = -1 if ids == -1 else ids if request in index else range(5)
+        found = np.zeros((tokens, 4))
+        found[:, 3] = -1 if ids == -1 else ids if request in index else range(tokens)
         found[:, 0] = -0.1
         found[1::2, 1] = 1
         if not is_tuned:
@@ -122,6 +131,15 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
     assert result.verdict == verdict, result.message
     assert result.raw == pytest.approx(value)
     assert result.symptoms == symptoms
+
+
+@pytest.mark.parametrize(("phrases", "verdict"), [(10, "fail"), (11, "pass")])
+def test_the_wording_of_long_held_out_answers_is_free(phrases: int, verdict: str) -> None:
+    result = run(lambda i: 0, phrases=phrases, training=phrases)
+    assert result.verdict == verdict, result.message
+    assert ("the wording of these answers is free" in result.message) == (verdict == "pass")
+    paired = run(lambda i: 0, phrases=phrases, training=phrases, content=0.0)
+    assert paired.symptoms == ("memorised, not generalised",)
 
 
 TAUGHT = {
