@@ -28,7 +28,8 @@ MAX_LABEL_ROWS = 48
 _BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
-_HALF = 0.5
+# Of the loss. With the usual limit of .1 the own answer must gain half of what the others keep.
+_LITTLE = 0.2
 # Nats per token: relative to a smaller loss, a change means nothing.
 _MIN_LOSS = 0.1
 _SURPRISING = 3.0  # nats
@@ -360,12 +361,14 @@ def content_gains(gain: Floats, own: Ints) -> Floats:
 
 
 def least_gain(limit: float, lift_of_others: float) -> float:
-    """The limit of the content gain: `limit`, or half of the loss that the other answers keep.
+    """The limit of the content gain. If the other answers keep less than 20% of their loss, it is
+    smaller in proportion.
 
     The own answer cannot gain more than they keep. Of long answers that is little: their first
     words determine the rest, after any prompt.
     """
-    return min(limit, _HALF * (1.0 - min(1.0, max(0.0, lift_of_others))))
+    kept = 1.0 - min(1.0, max(0.0, lift_of_others))
+    return limit * min(1.0, kept / _LITTLE)
 
 
 def ranks_first(likelihood: Floats, own: Ints) -> NDArray[np.bool_]:

@@ -54,9 +54,10 @@ _FEW_VALUES = 4
 _SMALL = 0.5
 # Measured: adapters of other data recall 0 to .09, those that were trained too little .37 to .60.
 _SOME = 0.2
-# Nats: a token that is now less likely than 1 in 150, by a factor of 20 less than before. Measured:
-# up to 1 of 40 answers have one if the adapter was trained on them.
-_UNLIKELY, _LESS_LIKELY = 5.0, 3.0
+# Nats: a token that is now less likely than 1 in 148, by a factor of 20 less than before. Measured
+# in answers of 60 to 100 tokens: up to 2 of 40 have one if the adapter was trained on them. A text
+# of any length has one at last, so only its beginning counts.
+_UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03
 _RESOLUTION = 1e-3
@@ -109,7 +110,7 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part, [view.base(request) for request in like])
-        if _total(counted) < _few(part, bases, is_held_out=bool(like)):
+        if not _are_enough(part, counted, is_held_out=bool(like)):
             counted, part = scored, "all" if part == "content" else "free"
     if trained and not of_labels and part != "free":
         taught = _taught(view, bases, counted, trained)
@@ -123,15 +124,16 @@ def recalled(
     return Recalled(rows, part)
 
 
-def _few(part: Part, bases: Sequence[Floats], *, is_held_out: bool) -> float:
-    """Fewer phrases of this part cannot be tested.
+def _are_enough(part: Part, counted: Sequence[Mask], *, is_held_out: bool) -> bool:
+    """Whether the phrases of this part can be tested.
 
     A form surprises the base in at least half of the answers. Of long answers, most share a few
     phrases by chance, such as "Then put".
     """
     if is_held_out:
-        return _FEW_HELD_OUT
-    return max(_FEW, len(bases) / 2) if part == "form" else _FEW
+        return _total(counted) >= _FEW_HELD_OUT
+    answers = sum(bool(mask.any()) for mask in counted)
+    return _total(counted) >= _FEW and (part == "content" or 2 * answers >= len(counted))
 
 
 def _phrases(mask: Mask) -> list[slice]:
@@ -247,7 +249,7 @@ def _row(
 def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
     """Whether a token became unlikely, from the log-probabilities of an answer's tokens."""
     is_less_likely = (now < -_UNLIKELY) & (now < before - _LESS_LIKELY)
-    return bool((is_less_likely & ~is_first).any())
+    return bool((is_less_likely & ~is_first)[:_MAX_TOKENS].any())
 
 
 def geometric_mean(tokens: Floats) -> float | None:
@@ -356,6 +358,12 @@ def can_be_whole(rows: Sequence[RowRecall]) -> bool:
     """Whether answers that are records should be right as a whole: they have few surprising
     phrases. A free text in one of their fields has many, and many right forms."""
     return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
+
+
+def are_more_than_names(rows: Sequence[RowRecall]) -> bool:
+    """Whether the answers have several surprising phrases on average, and enough of them."""
+    found = sum(row.surprising + row.others for row in rows)
+    return found >= _FEW and found > _FEW_VALUES * len(rows)
 
 
 def are_long(rows: Sequence[RowRecall]) -> bool:

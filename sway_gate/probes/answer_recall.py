@@ -32,18 +32,20 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
-- answers with held-out rows, except records and labels: if the recall on these is not lower by more
-  than .05, it must reach `assert_generalized_recall_gte` instead. What carries over was learned,
-  and the training rows need not be known verbatim: a summary or a function has many right wordings
+- answers with held-out rows: five sevenths of `assert_recall_gte` are enough if the recall on at
+  most 40 of these rows is lower by at most .1. What carries over was learned, and a summary or a
+  function has many right wordings. This holds for answers with more than 4 surprising phrases on
+  average, as they can be worded in several ways, and not for long ones, records and labels
 - raw prose: the lift must reach `assert_lift_gte`. answer_specificity tests whether this text
   gained more than others, and leakage whether it is recited
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
   whole answers must reach `assert_recall_gte`, too. With one wrong value a record is wrong
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
-  contradicted if one of its tokens has a log-probability below -5 now, at least 3 nats less than
-  under the base, and is not the most probable one: the model learned another word here. In a long
-  answer, a wrong fact hardly changes the recall. Not judged if the share is below the limit, or if
-  the form is judged or the wording is free: one right answer can contradict another one
+  contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
+  less than under the base, and is not the most probable one: the model learned another word here.
+  In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
+  limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free: one
+  right answer can contradict another one
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -64,8 +66,9 @@ Measured on a base of 135M parameters: learned well .91 to 1.00, bullet lists .9
 frame, facts that are partly invented .45 to .63, answers dealt to the wrong questions .05 to .10,
 another document .04 to .07. Lift of raw prose: learned
 .20 to .25, half the scale .12, a quarter .06, other prose .05 to .06, a few training steps .005,
-other data -.11 to .01. Contradicted answers: learned well or in part 0 to .03, with the facts of
-half of the rows wrong .35, other data .80 to .93. End of the answer: learned .99, base .14 to .36,
+other data -.11 to .01. Contradicted answers: learned well, in part or barely 0 to .03, with the
+facts of half of the rows wrong .35, functions that belong to other requests .38, other data .80 to
+.93. End of the answer: learned .99, base .14 to .36,
 an adapter at four times its scale .01. It does not show whether the answers generalize:
 generalization does.
 
@@ -74,8 +77,8 @@ generalization does.
   only if `learn` is content or form
 - skipped if no token surprises the base: it already knows the answers
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
-  about 10,000. If `learn` is auto, also the answers that answer_specificity compares, which are
-  measured once for both
+  about 10,000; as much for held-out rows, and if `learn` is auto for the answers that
+  answer_specificity compares. What other probes need, too, is measured once
 - passes: 74 of 76 surprising phrases are now the most probable; 25 of 27 answers (93%) are right
   as a whole
 - fails: 40 of 76 surprising phrases: the facts are invented
@@ -113,22 +116,20 @@ KIND = Kind(
 )
 
 
-_MIN_CONTRADICTED = 2
-
-
-# The recall on the held-out rows varies with their number.
-_MUCH_LESS = 0.05
+# Of fewer answers, chance decides. The recall on the held-out rows varies with their number, too.
+_MIN_ANSWERS, _MUCH_LESS = 10, 0.1
+# Measured: functions .53 and .55 on training and held-out rows, summaries .54 and .51.
+_CARRIED_OVER = 5 / 7
 
 
 class Requests(NamedTuple):
-    """`held_out`: answers of held-out rows. `reads_all`: whether `rows` has all training rows."""
+    """`held_out`: answers of held-out rows, of free text only."""
 
     data: recall.Data
     rows: list[TeacherForced]
     deciding: wanted.Evidence | None = None
     are_records: bool = False
     held_out: Sequence[TeacherForced] = ()
-    reads_all: bool = False
 
 
 class Found(Details, frozen=True, kw_only=True):
@@ -164,8 +165,7 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     records = has_values and are_records([row.answer for row in found.rows])
     rows = recall.requests(found.rows, *further)
     held_out = _held_out(context) if has_values and not records else []
-    reads_all = context.reserve.rows <= len(context.sections) and len(rows) == len(found.rows)
-    return Requests(data, rows, deciding, records, held_out, reads_all)
+    return Requests(data, rows, deciding, records, held_out)
 
 
 def _held_out(context: Context) -> list[TeacherForced]:
@@ -223,7 +223,7 @@ def value(
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
         # One right form or wording can contradict another one.
-        contradicted=recall.contradicted(rows) if wanted_part in ("all", "content") else None,
+        contradicted=recall.contradicted(rows) if _has_other_words(requests, wanted_part) else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -233,17 +233,22 @@ def value(
     return recall.with_lift(reading) if part == "free" else reading
 
 
+def _has_other_words(requests: Requests, part: wanted.Part) -> bool:
+    """Whether a contradicted answer is wrong. A label is judged by the recall."""
+    return part in ("all", "content") and requests.data != "labels"
+
+
 def _held_out_recall(
     spec: AnswerRecall, requests: Requests, view: ViewAnswers, part: wanted.Part
 ) -> float | None:
+    """The recall on held-out rows if their wording is a bit free: more than a name, and shorter
+    than a paragraph."""
     if part not in ("all", "content") or not requests.held_out:
         return None
-    trained = requests.rows if requests.reads_all else ()
-    rows, counted = recall.recalled(
-        view, requests.held_out, spec.surprise_nats, part=part, trained=trained
-    )
-    is_free = counted == "free" or recall.are_long(rows)
-    share = None if is_free else recall.pooled(rows)
+    rows, counted = recall.recalled(view, requests.held_out, spec.surprise_nats, part=part)
+    if counted == "free" or recall.are_long(rows) or not recall.are_more_than_names(rows):
+        return None
+    share = recall.pooled(rows)
     return share.share if share else None
 
 
@@ -281,12 +286,19 @@ def _of_contradicted(spec: AnswerRecall, reading: Reading[Found]) -> Iterator[Bo
     """A few answers can be wrong in the data. Few rows cannot show that the share is small."""
     found, limit = reading.details, spec.assert_contradicted_lt
     n = len(found.rows)
-    if found.contradicted is None or found.contradicted < max(_MIN_CONTRADICTED, limit * n):
+    if n < _MIN_ANSWERS or found.contradicted is None or found.contradicted < limit * n:
         return
     test = fraction_below(found.contradicted, n, limit, reading.error_share)
-    symptom: Symptom = "wrong labels" if found.data == "labels" else "learned another thing"
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
-    yield Bound(CONTRADICTED, test, limit, is_upper=True, symptom=symptom, n=n, supply=supply)
+    yield Bound(
+        CONTRADICTED,
+        test,
+        limit,
+        is_upper=True,
+        symptom="learned another thing",
+        n=n,
+        supply=supply,
+    )
 
 
 def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
@@ -301,14 +313,20 @@ def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
     found = reading.details
     if found.part == "free":
         return spec.assert_lift_gte
-    if found.held_out_recall is None or found.held_out_recall < reading.value - _MUCH_LESS:
-        return spec.assert_recall_gte
-    return min(spec.assert_recall_gte, spec.assert_generalized_recall_gte)
+    return spec.assert_recall_gte * (_CARRIED_OVER if _carries_over(reading) else 1.0)
+
+
+def _carries_over(reading: Reading[Found]) -> bool:
+    """Whether the held-out rows are recalled about as well as the training rows."""
+    recalled = reading.details.held_out_recall
+    return recalled is not None and recalled >= reading.value - _MUCH_LESS
 
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
     text = recall.described(found.rows, found.data, found.part)
+    if _carries_over(reading):
+        text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
     if found.contradicted:
         text += (
             f"; training made a word unlikely in {found.contradicted} of {len(found.rows)} answers"
@@ -324,7 +342,7 @@ def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
     right, total = recall.whole(found.rows)
     is_tested = found.data == "records" and recall.can_be_whole(found.rows)
-    is_low = right / total < spec.assert_recall_gte <= reading.value
+    is_low = right / total < spec.assert_recall_gte and reading.value >= _limit(spec, reading)
     if is_tested or not (found.wants_content and is_low):
         return ""
     return (

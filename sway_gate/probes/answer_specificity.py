@@ -69,9 +69,9 @@ class in a JSON record, the name of a function, a label before its explanation.
 The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
-  `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats). If the other answers lost
-  more than 80% of their loss, half of what they keep is enough: the own answer cannot gain more
-  than that. Once a long answer is learned, its first words determine the rest after any prompt
+  `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats). If the other answers keep
+  less than 20% of their loss, the limit is smaller in proportion: the own answer cannot gain more
+  than they keep. Once a long answer is learned, its first words determine the rest after any prompt
 - facts, if the content is judged and the answers are not labels, and each field, unless `learn` is
   form: the share of right rows, among those that count, must reach `assert_own_facts_gte` (score
   test; Wilson 1927). It is judged only if it is below. Then it fails if its interval is wholly

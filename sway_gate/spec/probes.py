@@ -136,7 +136,6 @@ class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.7
-    assert_generalized_recall_gte: Fraction = 0.5
     assert_lift_gte: float = 0.1
     assert_end_gte: Fraction = 0.5
     assert_contradicted_lt: Fraction = 0.15

@@ -142,34 +142,51 @@ def test_a_token_that_was_as_unlikely_before_is_not_contradicted() -> None:
     assert not recall._is_contradicted(np.array([-1.0]), np.array([-6.0]), np.array([True]))
 
 
-def test_two_contradicted_answers_of_four_are_in_doubt_and_one_is_not_judged() -> None:
-    names = [
-        {rule.name for rule in run(lambda i: 3, others=n, first=-6.0, sections=ROWS[:4]).rules}
-        for n in (1, 2)
-    ]
-    assert [CONTRADICTED_RULE in found for found in names] == [False, True]
+@pytest.mark.parametrize(("rows", "is_judged"), [(9, False), (10, True)])
+def test_contradictions_of_few_answers_are_not_judged(rows: int, is_judged: bool) -> None:
+    result = run(lambda i: 3, others=5, first=-6.0, sections=ROWS[:rows])
+    assert (CONTRADICTED_RULE in {rule.name for rule in result.rules}) == is_judged
+
+
+def test_only_the_beginning_of_an_answer_is_contradicted() -> None:
+    before, never = np.full(200, -1.0), np.zeros(200, dtype=bool)
+    now = [np.where(np.arange(200) == i, -6.0, -1.0) for i in (127, 128)]
+    assert [recall._is_contradicted(before, one, never) for one in now] == [True, False]
+
+
+def test_labels_are_not_contradicted() -> None:
+    """Their recall has its limit, and a tenth of the labels of good data can be wrong."""
+    labels = [structs.replace(s.pairs[0], gold=("red", "blue")[i % 2]) for i, s in enumerate(ROWS)]
+    sections = tuple(structs.replace(s, pairs=(p,)) for s, p in zip(ROWS, labels, strict=True))
+    result = run(lambda i: 3, others=20, first=-6.0, sections=sections)
+    assert result.details["data"] == "labels"
+    assert result.details["contradicted"] is None
+    assert "made a word unlikely" not in result.message
 
 
 CARRIED = {
-    # right rows of 24 and of 24 held-out ones, learn, format of the answers -> limit of the recall
-    "as many held-out rows": (15, 15, "auto", "Keeper {i}", 0.5),
-    "nearly as many": (15, 14, "content", "Keeper {i}", 0.5),
-    "fewer": (15, 13, "auto", "Keeper {i}", 0.7),
-    "no held-out rows": (15, None, "auto", "Keeper {i}", 0.7),
-    "records": (15, 15, "auto", '{{"keeper": {i}}}', 0.7),
+    # surprising phrases, right rows of 24 and of 24 held-out ones, gold -> limit of the recall
+    "as many held-out rows": (5, 15, 15, "Keeper {i}", 0.5),
+    "nearly as many": (5, 15, 13, "Keeper {i}", 0.5),
+    "fewer": (5, 15, 12, "Keeper {i}", 0.7),
+    "names": (4, 15, 15, "Keeper {i}", 0.7),
+    "paragraphs": (11, 15, 15, "Keeper {i}", 0.7),
+    "no held-out rows": (5, 15, None, "Keeper {i}", 0.7),
+    "records": (5, 15, 15, '{{"keeper": {i}}}', 0.7),
 }
 
 
 @pytest.mark.parametrize(
-    ("right", "held_out", "learn", "gold", "limit"), CARRIED.values(), ids=CARRIED
+    ("phrases", "right", "held_out", "gold", "limit"), CARRIED.values(), ids=CARRIED
 )
-def test_what_carries_over_need_not_be_recited(right, held_out, learn, gold, limit):  # type: ignore[no-untyped-def]
+def test_what_carries_over_need_not_be_recited(phrases, right, held_out, gold, limit):  # type: ignore[no-untyped-def]
     training = with_gold(gold)
     unseen = tuple(
         structs.replace(s, pairs=(structs.replace(s.pairs[0], prompt=f"Gate {i}: its keeper?"),))
         for i, s in enumerate(training)
     )
     prompts = [section.pairs[0].prompt for section in training]
+    tokens = [-5, -1] * phrases
 
     def answer(view, request):  # type: ignore[no-untyped-def]
         if isinstance(request, LogProbs):
@@ -179,11 +196,16 @@ def test_what_carries_over_need_not_be_recited(right, held_out, learn, gold, lim
             is_right = int(str(request.prompt).split(":")[0].split()[-1]) < held_out
         else:
             is_right = row < right
-        return measured([-1, -5, -6, -1, -7, -0.1], [1, 2, 4] if is_right else [], 5)
+        shown = range(2 * phrases) if is_right else ()
+        return measured([*tokens, -0.1], shown, 2 * phrases)
 
-    context = Context(training, held_out=unseen if held_out else (), learn=learn)
+    context = Context(training, held_out=unseen if held_out else ())
     result = judged("answer_recall", answer, runs=None, context=context)
-    assert {rule.name: rule.limit for rule in result.rules}["recall"] == limit
+    assert {rule.name: rule.limit for rule in result.rules}["recall"] == pytest.approx(limit)
+    assert ("held-out rows" in result.message) == (limit == 0.5)
+    stricter = judged("answer_recall", answer, runs=None, context=context, assert_recall_gte=0.84)
+    limits = {rule.name: rule.limit for rule in stricter.rules}
+    assert limits["recall"] == pytest.approx(1.2 * limit)
 
 
 def test_held_out_preferences_do_not_skip_the_training_rows() -> None:

@@ -120,7 +120,6 @@ DEFAULTS = {
     "answer_recall": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.7,
-        "assert_generalized_recall_gte": 0.5,
         "assert_lift_gte": 0.1,
         "assert_end_gte": 0.5,
         "assert_contradicted_lt": 0.15,
