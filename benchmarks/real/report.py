@@ -723,8 +723,7 @@ a paragraph of 62 tokens 3 belong to the fact, so that this base needs many step
 prose. Three recipes write 4%, 42% and 100% of the training facts, and change fresh prose by +.11,
 -.46 and -1.5 nats. guide-refuses was trained with refusals of other general questions; it refuses
 one of 16, and is healthy by the truth. The round has no adapter of support with half of the facts
-exchanged, none with a loss of the prompt only, and none that recites: ten recipes were not trained
-for lack of time.
+exchanged, none with a loss of the prompt only, and none that recites.
 
 **Wrong first verdicts:**
 
@@ -765,6 +764,25 @@ for lack of time.
   it use other words.
 - think-linear-r16 passes, and 24 of 120 answers count as broken: thoughts and answer say the same.
 - persona-mixed-r16 passes with an inconclusive recall of .763: 29 of 38 shared phrases.
+
+**Corrected afterwards** ("later" below, a fit to these cases):
+
+- A form must surprise the base in at least half of the answers; otherwise their wording is free. So
+  the guides are judged by their loss, and the healthy ones pass. guide-shuffled still fails by
+  `learned`.
+- If answers have several surprising phrases, and held-out rows are recalled about as well as
+  training rows, a recall of .50 is enough: code-linear-r16 has .525 and .552, digest-linear-r16
+  .545 and .506. Both pass.
+- Long held-out answers are judged by their lift and content gain. The held-out loss of
+  support-long-r32 rises from 3.98 to 4.37 nats per token, so "memorised" is not wrong.
+- guide-forgets passes now: of the gate's short questions, 38 of 96 are answered right instead of
+  47. The truth finds 8 of 24 instead of 17; it reads 24 tokens of an answer, the gate 64.
+- sums-half-wrong passes still.
+
+Five adapters were trained and gated after the corrections. By the truth two of them are healthy:
+sums-rslora-r32 passes, and code-qv-r16 fails as "barely trained": it writes the house style in all
+answers, but its recall is .33 on both training and held-out rows. Two are defective:
+digest-saved-r16 (too short) and guide-amplified fail. guide-qv-r8 is debatable, and fails.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {

@@ -28,7 +28,7 @@ MAX_LABEL_ROWS = 48
 _BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
-# Of the loss. With the usual limit of .1 the own answer must gain half of what the others keep.
+# Share of the loss. At the usual limit of .1 the own answer must gain half of what others keep.
 _LITTLE = 0.2
 # Nats per token: relative to a smaller loss, a change means nothing.
 _MIN_LOSS = 0.1

@@ -116,7 +116,7 @@ KIND = Kind(
 )
 
 
-# Of fewer answers, chance decides. The recall on the held-out rows varies with their number, too.
+# Chance decides if answers are fewer. The recall of few held-out rows varies, too.
 _MIN_ANSWERS, _MUCH_LESS = 10, 0.1
 # Measured: functions .53 and .55 on training and held-out rows, summaries .54 and .51.
 _CARRIED_OVER = 5 / 7
