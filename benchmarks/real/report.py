@@ -779,10 +779,11 @@ exchanged, none with a loss of the prompt only, and none that recites.
   47. The truth finds 8 of 24 instead of 17; it reads 24 tokens of an answer, the gate 64.
 - sums-half-wrong passes still.
 
-Five adapters were trained and gated after the corrections. By the truth two of them are healthy:
-sums-rslora-r32 passes, and code-qv-r16 fails as "barely trained": it writes the house style in all
-answers, but its recall is .33 on both training and held-out rows. Two are defective:
-digest-saved-r16 (too short) and guide-amplified fail. guide-qv-r8 is debatable, and fails.
+Six adapters were trained and gated after the corrections. By the truth three of them are healthy:
+sums-rslora-r32 and persona-rslora-r32 pass, and code-qv-r16 fails as "barely trained". It writes
+the house style in all answers, but its recall is .33 on training and .32 on held-out rows. Two are
+defective: digest-saved-r16 (too short) and guide-amplified fail. guide-qv-r8 is debatable, and
+fails.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
