@@ -264,6 +264,11 @@ def exact_composite(results, weights):
     return sum(Fraction(weights[n]) * mean for n, mean in means.items()) / total if means else None
 
 
+def is_at_or_outside(result):
+    """Whether a probe is inconclusive, with its estimate outside the limit or at it."""
+    return result.verdict == "warn" and result.score_z is not None and result.score_z <= 0
+
+
 def is_passed_by_a_person(results, weights, threshold, required):
     """Whether a careful reader of the results would release the adapter."""
     numbers = [r.weight for r in results] + list(weights.values())
@@ -281,9 +286,9 @@ def is_passed_by_a_person(results, weights, threshold, required):
     proven = {r.category for r in weighed if r.verdict == "pass"}
     for name in required:
         own = [r for r in results if r.category == name and r.score is not None and r.weight > 0]
-        if sum(r.verdict == "warn" and (r.score_z or 0) < 0 for r in own) * 2 > len(own):
+        if sum(map(is_at_or_outside, own)) * 2 > len(own):
             return False
-    if any(r.kind == HARM and r.verdict == "warn" and (r.score_z or 0) < 0 for r in weighed):
+    if any(r.kind == HARM and is_at_or_outside(r) for r in weighed):
         return False
     effects = {r.verdict for r in weighed if r.kind == EFFECT}
     if effects and "pass" not in effects:
