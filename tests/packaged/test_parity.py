@@ -13,7 +13,9 @@ from tests.packaged.github import NEEDS_BASH, artifact, workflow
 
 REV = f"v{__version__}"
 SPEC = "healthy.sway.yaml"
-TOLERANCE = 1e-6
+# The C library of the image can round differently. The z of a section divides by the spread of its
+# null adapters, which enlarges the difference: 2e-6 between an image and its host.
+TOLERANCE = 1e-5
 VARYING = ("timing", "versions", "cached")
 """Fields that differ between two runs of the same gate."""
 
