@@ -770,8 +770,8 @@ exchanged, none with a loss of the prompt only, and none that recites.
 - A form must surprise the base in at least half of the answers; otherwise their wording is free. So
   the guides are judged by their loss, and the healthy ones pass. guide-shuffled still fails by
   `learned`.
-- If answers have several surprising phrases, and held-out rows are recalled about as well as
-  training rows, a recall of .50 is enough: code-linear-r16 has .525 and .552, digest-linear-r16
+- If answers have several surprising phrases, and held-out rows reach a recall of .50, it is enough
+  on the training rows: code-linear-r16 has .525 and .552, digest-linear-r16
   .545 and .506. Both pass.
 - Long held-out answers are judged by their lift and content gain. The held-out loss of
   support-long-r32 rises from 3.98 to 4.37 nats per token, so "memorised" is not wrong.

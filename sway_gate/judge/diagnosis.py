@@ -228,7 +228,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     own answers gained more than others, or the form is learned. None if the two do not agree. Own
     answers also gain if only their facts are wrong, exchanged between similar rows.
     """
-    if _has_facts_exchanged(results):
+    if _has_other_facts(results):
         return "learned another thing"
     losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
     scales = [loss.best for loss in losses if loss.source == "sections"]
@@ -242,7 +242,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     return "learned another thing" if is_elsewhere else None
 
 
-def _has_facts_exchanged(results: Sequence[ProbeResult]) -> bool:
+def _has_other_facts(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
     names = OWN_FACTS, CONTRADICTED
     return any(rule.name.startswith(names) and rule.verdict is Verdict.FAIL for rule in rules)

@@ -168,7 +168,7 @@ CARRIED = {
     # surprising phrases, right rows of 24 and of 24 held-out ones, gold -> limit of the recall
     "as many held-out rows": (5, 15, 15, "Keeper {i}", 0.5),
     "nearly as many": (5, 15, 13, "Keeper {i}", 0.5),
-    "fewer": (5, 15, 12, "Keeper {i}", 0.7),
+    "fewer": (5, 15, 11, "Keeper {i}", 0.7),
     "names": (4, 15, 15, "Keeper {i}", 0.7),
     "paragraphs": (11, 15, 15, "Keeper {i}", 0.7),
     "no held-out rows": (5, 15, None, "Keeper {i}", 0.7),
@@ -203,9 +203,9 @@ def test_what_carries_over_need_not_be_recited(phrases, right, held_out, gold, l
     result = judged("answer_recall", answer, runs=None, context=context)
     assert {rule.name: rule.limit for rule in result.rules}["recall"] == pytest.approx(limit)
     assert ("held-out rows" in result.message) == (limit == 0.5)
-    stricter = judged("answer_recall", answer, runs=None, context=context, assert_recall_gte=0.84)
+    stricter = judged("answer_recall", answer, runs=None, context=context, assert_recall_gte=0.735)
     limits = {rule.name: rule.limit for rule in stricter.rules}
-    assert limits["recall"] == pytest.approx(1.2 * limit)
+    assert limits["recall"] == pytest.approx(1.05 * limit)
 
 
 def test_held_out_preferences_do_not_skip_the_training_rows() -> None:
