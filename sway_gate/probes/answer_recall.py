@@ -43,9 +43,12 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
-  limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free: one
-  right answer can contradict another one
+  In a long answer, a wrong fact hardly changes the recall. If the model recalls at least 90% of all
+  surprising phrases, the wording is not free, and milder changes count, too: a token that was the
+  most probable one, with a probability above .5, and has at least .5 nats less. So wrong results of
+  calculations count, which do not surprise the base. Not judged if the share
+  is below the limit, with fewer than 10 answers, of labels, or if the wording is free; with a
+  recall below 90%, not if the form is judged: one right answer can contradict another one
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -64,13 +67,12 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 
 Measured on a base of 135M parameters: learned well .91 to 1.00, bullet lists .93 to .98 of their
 frame, facts that are partly invented .45 to .63, answers dealt to the wrong questions .05 to .10,
-another document .04 to .07. Lift of raw prose: learned
-.20 to .25, half the scale .12, a quarter .06, other prose .05 to .06, a few training steps .005,
-other data -.11 to .01. Contradicted answers: learned well, in part or barely 0 to .03, with the
-facts of half of the rows wrong .35, functions that belong to other requests .40, other data .80 to
-.93. End of the answer: learned .99, base .14 to .36,
-an adapter at four times its scale .01. It does not show whether the answers generalize:
-generalization does.
+another document .04 to .07. Lift of raw prose: learned .20 to .25, half the scale .12, a quarter
+.06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
+answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
+with the results of half of the calculations wrong .50, functions that belong to other requests .40,
+other data .80 to .93. End of the answer: learned .99, base .14 to .36, an adapter at four times its
+scale .01. It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -222,8 +224,8 @@ def value(
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        # One right form or wording can contradict another one.
-        contradicted=recall.contradicted(rows) if _has_other_words(requests, wanted_part) else None,
+        # A label is judged by the recall.
+        contradicted=recall.contradicted(rows, part) if requests.data != "labels" else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -231,11 +233,6 @@ def value(
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
-
-
-def _has_other_words(requests: Requests, part: wanted.Part) -> bool:
-    """Whether a contradicted answer is wrong. A label is judged by the recall."""
-    return part in ("all", "content") and requests.data != "labels"
 
 
 def _held_out_recall(
@@ -329,7 +326,7 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
     if found.contradicted:
         text += (
-            f"; training made a word unlikely in {found.contradicted} of {len(found.rows)} answers"
+            f"; training taught another word in {found.contradicted} of {len(found.rows)} answers"
         )
     if found.part == "all" and found.frame:
         text += f"; {found.frame_right} of the {found.frame} that most answers share"
