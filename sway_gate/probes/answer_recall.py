@@ -28,7 +28,7 @@ loses as much on the others. The interval is a t interval over rows.
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
 right; the message states the share of these answers. It depends on the length: if each phrase is
 right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
-20. So it is tested only of records.
+20. So it is tested only of short answers whose wording is not free.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
@@ -40,15 +40,15 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   gained more than others, and leakage whether it is recited
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
   whole answers must reach `assert_recall_gte`, too. With one wrong value a record is wrong
+- fixed wording: if the model recalls at least 85% of all surprising phrases, their wording is not
+  free. With at most 5 phrases on average the share of whole answers is tested like that of records
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. If the model recalls at least 90% of all
-  surprising phrases, the wording is not free, and milder changes count, too: a token that was the
-  most probable one, with a probability above .5, and has at least .5 nats less. So wrong results of
-  calculations count, which do not surprise the base. Not judged if the share
-  is below the limit, with fewer than 10 answers, of labels, or if the wording is free; with a
-  recall below 90%, not if the form is judged: one right answer can contradict another one
+  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, milder changes
+  count, too: a token that was the most probable one, with a probability above .5, and has at least
+  .5 nats less. So wrong results of calculations count, which do not surprise the base. Not judged
+  if the share is below the limit, with fewer than 10 answers, of labels, or if `learn` is form
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -57,9 +57,9 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share fewer than 7 surprising phrases, or fewer than one in two answers, their wording
   is free, and they are judged like prose. A backend that reports no token ids shows no frame: all
-  tokens count, with the usual limit
+  tokens count, with the usual limit. With `learn: auto`, all phrases of a fixed wording count
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
-  wording is free
+  wording is free, unless the model recalls it as above
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -92,6 +92,7 @@ In a suite:
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -200,13 +201,7 @@ def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     wanted_part = _wanted(context, requests, view)
-    rows, part = recall.recalled(
-        view,
-        requests.rows,
-        spec.surprise_nats,
-        of_labels=requests.data == "labels",
-        part=wanted_part,
-    )
+    rows, part = _recalled(spec, context, requests, view, wanted_part)
     share = recall.pooled(rows)
     if share is None:
         raise Skip(
@@ -216,16 +211,15 @@ def value(
     before, after = recall.ends(rows)
     has_frame = requests.data == "answers" and part in ("all", "content")
     frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_frame else (0, 0)
-    has_values = requests.are_records and part in ("all", "content")
+    as_records = requests.are_records and part in ("all", "content")
     found = Found(
-        data="records" if has_values else requests.data,
+        data="records" if as_records else requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        # A label is judged by the recall.
-        contradicted=recall.contradicted(rows, part) if requests.data != "labels" else None,
+        contradicted=recall.contradicted(rows) if _has_values(requests, context) else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -233,6 +227,28 @@ def value(
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
+
+
+def _recalled(
+    spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers, part: wanted.Part
+) -> recall.Recalled:
+    """The recall of the wanted part; of all phrases if the model shows that their wording is not
+    free and the spec leaves the choice open."""
+    of_labels = requests.data == "labels"
+    measured = partial(
+        recall.recalled, view, requests.rows, spec.surprise_nats, of_labels=of_labels
+    )
+    found = measured(part=part)
+    is_open = context.learn == "auto" and requests.data == "answers"
+    if is_open and found.part in ("form", "free"):
+        everything = measured(part="all")
+        return everything if recall.are_fixed(everything.rows) else found
+    return found
+
+
+def _has_values(requests: Requests, context: Context) -> bool:
+    """Whether another word in an answer is wrong. A label is judged by the recall."""
+    return requests.data == "answers" and context.learn != "form"
 
 
 def _held_out_recall(
@@ -262,7 +278,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     quantity = "lift" if found.part == "free" else "recall"
     recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
-    if found.data == "records" and recall.can_be_whole(found.rows):
+    if recall.can_be_whole(found.rows, found.data):
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
     _, ends = recall.ends(found.rows)
     if not ends:
@@ -338,7 +354,7 @@ def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
     answers do not."""
     found = reading.details
     right, total = recall.whole(found.rows)
-    is_tested = found.data == "records" and recall.can_be_whole(found.rows)
+    is_tested = recall.can_be_whole(found.rows, found.data)
     is_low = right / total < spec.assert_recall_gte and reading.value >= _limit(spec, reading)
     if is_tested or not (found.wants_content and is_low):
         return ""

@@ -164,24 +164,17 @@ def test_a_token_that_the_base_knew_is_doubted(before, now, was_first, expected)
     assert not recall._is_doubted(*later)
 
 
-FIXED_WORDING = {
-    # right phrases of 10, the part -> answers that count
-    "all right": (10, "all", 2),
-    "a tenth wrong": (9, "all", 2),
-    "more wrong": (8, "all", 1),
-    "the form": (9, "form", 2),
-    "the form, more wrong": (8, "form", None),
-    "free": (10, "free", None),
-}
-
-
-@pytest.mark.parametrize(("right", "part", "expected"), FIXED_WORDING.values(), ids=FIXED_WORDING)
-def test_doubts_count_if_the_wording_is_learned(right, part, expected):  # type: ignore[no-untyped-def]
+def of_ten(right: int, **fields: bool) -> RowRecall:
+    """A row with 10 surprising phrases, 6 of them counted apart."""
     counts = {"surprising": 4, "right": 4, "others": 6, "others_right": right - 4}
     other = {"prompt": "p", "answer": "a", "change": 1.0, "end_before": None, "end": None}
-    row = RowRecall(**counts, **other)
-    flawed = [structs.replace(row, doubted=True), structs.replace(row, contradicted=True)]
-    assert recall.contradicted([*flawed, row], part) == expected
+    return RowRecall(**counts, **other, **fields)
+
+
+@pytest.mark.parametrize(("right", "expected"), [(9, 2), (8, 1)])
+def test_doubts_count_if_the_wording_is_fixed(right: int, expected: int) -> None:
+    rows = [of_ten(right, doubted=True), of_ten(right, contradicted=True), of_ten(right)]
+    assert recall.contradicted(rows) == expected
 
 
 def test_only_the_beginning_of_an_answer_is_contradicted() -> None:
@@ -274,9 +267,45 @@ def test_records_must_be_right_as_a_whole(gold, hits, learn, verdict):  # type: 
 def test_records_with_a_free_text_need_not_be_right_as_a_whole() -> None:
     rows = run(lambda i: 2, sections=with_gold('{{"keeper": {i}}}')).details["rows"]
     few = [convert(row, RowRecall) for row in rows]
-    assert recall.can_be_whole(few)
-    assert not recall.can_be_whole([structs.replace(row, surprising=5) for row in few])
-    assert not recall.can_be_whole([structs.replace(row, surprising=0) for row in few])
+    assert recall.can_be_whole(few, "records")
+    assert not recall.can_be_whole([structs.replace(row, surprising=5) for row in few], "records")
+    assert not recall.can_be_whole([structs.replace(row, surprising=0) for row in few], "records")
+
+
+WHOLE = {
+    # surprising phrases, right ones of 20 rows, the data -> whether whole answers are tested
+    "fixed wording": (5, 17, "answers", True),
+    "too few right phrases": (5, 16, "answers", False),
+    "too many phrases": (6, 20, "answers", False),
+    "labels": (1, 20, "labels", False),
+    "prose": (5, 20, "prose", False),
+}
+
+
+@pytest.mark.parametrize(("phrases", "right", "data", "expected"), WHOLE.values(), ids=WHOLE)
+def test_short_answers_with_a_fixed_wording_should_be_right_as_a_whole(  # type: ignore[no-untyped-def]
+    phrases, right, data, expected
+):
+    row = structs.replace(of_ten(4), surprising=phrases, others=0, others_right=0)
+    rows = [structs.replace(row, right=phrases * (i < right)) for i in range(20)]
+    assert recall.can_be_whole(rows, data) == expected
+
+
+@pytest.mark.parametrize(("wrong", "verdict"), [(0, "pass"), (6, "warn"), (12, "fail")])
+def test_one_wrong_phrase_of_four_makes_an_answer_wrong(wrong: int, verdict: str) -> None:
+    index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), Context(ROWS)).rows)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            return np.full(3, -2.0)
+        right = [0, 2, 4, 6][: 3 + (index[request] >= wrong)] if view.source != "base" else []
+        return measured([-5, -1, -5, -1, -5, -1, -5, -1, -0.1], right, 8)
+
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS))
+    assert (result.verdict, result.raw) == (verdict, pytest.approx(1 - wrong / 96))
+    assert {rule.name: rule.value for rule in result.rules}["share of whole answers"] == (
+        1 - wrong / 24
+    )
 
 
 def test_a_phrase_is_right_if_all_its_tokens_are() -> None:
@@ -553,6 +582,19 @@ def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, own: float
     assert "0 of 24 of the other phrases" in result.message
     content = records([4], learn, own=own)
     assert (content.verdict, content.raw) == ("fail", 0.0)
+
+
+BASES = {"the form is judged": -1.9, "the answers reword their prompts": -4.0}
+
+
+@pytest.mark.parametrize("own", BASES.values(), ids=BASES)
+def test_all_phrases_count_if_the_wording_is_fixed(own: float) -> None:
+    other = 2 * own if own < -2 else -2.0
+    result = records([0, 1, 4], "auto", own=own, other=other)
+    assert (result.verdict, result.details["part"], result.units) == ("pass", "all", "share")
+    assert "48 of 48 surprising phrases are now the most probable" in result.message
+    form = records([0, 1, 4], "form", own=own, other=other)
+    assert form.details["part"] == "form"
 
 
 def test_the_wording_is_free_if_the_answers_reword_their_prompts() -> None:
