@@ -41,7 +41,7 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
   whole answers must reach `assert_recall_gte`, too. With one wrong value a record is wrong
 - fixed wording: if the model recalls at least 85% of all surprising phrases, their wording is not
-  free. With at most 5 phrases on average the share of whole answers is tested like that of records
+  free. Answers with at most 5 phrases on average are tested as a whole, too
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
