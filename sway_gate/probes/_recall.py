@@ -50,6 +50,8 @@ _FEW_HELD_OUT = 4
 _MANY_PHRASES = 10
 # Surprising phrases of a record on average. Measured: 1 to 2.5 in records without free text.
 _FEW_VALUES = 4
+# Mean probability of the end. Measured: labels .95 to .99 if they were learned, the base .1 to .4.
+_ENDED = 0.9
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
 # Measured: adapters of other data recall 0 to .09, those that were trained too little .37 to .60.
@@ -338,12 +340,14 @@ def mean_change(rows: Sequence[RowRecall]) -> float:
     return float(np.average([row.change for row in rows], weights=[row.surprising for row in rows]))
 
 
-def symptom(rows: Sequence[RowRecall], part: Part, *, is_paired: bool = True) -> Symptom:
+def symptom(
+    rows: Sequence[RowRecall], part: Part, *, is_paired: bool = True, of_labels: bool = False
+) -> Symptom:
     """What a low recall or lift says about the adapter: too little was learned, or another thing.
 
     Answers of other data become likelier too, but hardly any of their tokens is right. `is_paired`:
     whether each prompt's own answer gained more than the other answers. True if that is not known:
-    answer_specificity tests it.
+    answer_specificity tests it. An adapter that ends its labels has learned to write them.
     """
     if part == "free":
         return "barely trained" if lifts(rows).mean() > -_SMALL_LIFT else "learned another thing"
@@ -351,7 +355,11 @@ def symptom(rows: Sequence[RowRecall], part: Part, *, is_paired: bool = True) ->
     if abs(change) < _SMALL:
         return "barely trained"
     says_some = found is not None and found.share >= _SOME
-    return "barely trained" if change > 0 and is_paired and says_some else "learned another thing"
+    if not (change > 0 and is_paired and says_some):
+        return "learned another thing"
+    _, end = ends(rows)
+    writes_labels = of_labels and bool(end) and float(np.mean(end)) >= _ENDED
+    return "wrong labels" if writes_labels else "barely trained"
 
 
 def items(rows: Sequence[RowRecall], part: Part) -> Floats:

@@ -319,7 +319,7 @@ def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
     help where their wording is free."""
     if found.frame and found.frame_right >= spec.assert_recall_gte * found.frame:
         return "form, not content"
-    return recall.symptom(found.rows, found.part)
+    return recall.symptom(found.rows, found.part, of_labels=found.data == "labels")
 
 
 def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
@@ -370,4 +370,4 @@ def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:
     is_lost = (found.end or 0.0) < 0.5 * (found.end_before or 0.0)
     if is_lost or reading.value >= _limit(spec, reading):
         return "never ends"
-    return recall.symptom(found.rows, found.part)
+    return recall.symptom(found.rows, found.part, of_labels=found.data == "labels")

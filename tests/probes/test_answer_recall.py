@@ -728,6 +728,24 @@ def test_swapped_labels_do_not_pass() -> None:
     assert "0 of 20 surprising labels are now the most probable" in result.message
 
 
+@pytest.mark.parametrize(
+    ("right", "end", "symptom"),
+    [
+        (10, 0.95, "wrong labels"),
+        (10, 0.85, "barely trained"),
+        (2, 0.95, "learned another thing"),
+    ],
+)
+def test_an_adapter_that_writes_labels_and_often_a_wrong_one(right, end, symptom):  # type: ignore[no-untyped-def]
+    base = measured([-5, np.log(0.3)], [], 1)
+    rows = [
+        row_of(TeacherForced("q", "A"), base, measured([-1, np.log(end)], hit, 1), of_labels=True)
+        for hit in [[0]] * right + [[]] * (20 - right)
+    ]
+    assert recall.symptom(rows, "all", of_labels=True) == symptom
+    assert recall.symptom(rows, "all") == symptom.replace("wrong labels", "barely trained")
+
+
 def test_items_have_the_pooled_share_as_mean() -> None:
     rng = np.random.default_rng(0)
     rows = [
