@@ -60,15 +60,12 @@ _SOME = 0.2
 # in answers of 60 to 100 tokens: up to 2 of 40 have one if the adapter was trained on them. A text
 # of any length has one at last, so only its beginning counts.
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
-# The share of all surprising phrases that are right from which the wording is not free. Measured in
+# The share of surprising phrases that are right from which the wording is not free. Measured in
 # healthy adapters: .95 to 1.00 of facts, calls and translations, .69 and less of free wordings.
 _FIXED_WORDING = 0.85
-# Then an answer with few phrases should be right as a whole. Measured with 2 to 4.3 phrases: 79 to
-# 100% of the answers, and 53 to 55% if half of the rows have another value.
-_FEW_FIXED = 5
-# A token that the base knew, as the most probable one and above one half, loses this many nats.
-# Measured if the wording is not free: in 0 to 3 of 32 answers, and in 20 of 40 if the results of
-# half of the rows are wrong.
+# Log-probability above which the base knew a token, and below which the model doubts it, and the
+# least loss in nats. Measured if the wording is fixed: facts, calls and calculations in none of 28
+# to 40 answers, polite e-mails in 3 of 32, wrong results in half of the calculations in 17 of 40.
 _KNOWN, _DOUBTED = -math.log(2), 0.5
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03
@@ -209,6 +206,14 @@ def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> 
     return found if part == "form" else (0, 0)
 
 
+def is_fixed(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> bool:
+    """Whether the model recalls nearly all phrases that the answers do not share: their wording is
+    not free. False if they are too few, or if the backend does not show them."""
+    rows, part = recalled(view, requests, nats, part="content")
+    found, right = sum(row.surprising for row in rows), sum(row.right for row in rows)
+    return part == "content" and right >= _FIXED_WORDING * found
+
+
 def _of_part(
     bases: Sequence[Floats], scored: Sequence[Mask], part: Part, like: Sequence[Floats] = ()
 ) -> list[Mask]:
@@ -255,7 +260,7 @@ def _row(
         others=others[0],
         others_right=others[1],
         contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
-        doubted=_is_doubted(base[:stop], own[:stop]),
+        doubted=_is_doubted(base[:stop, 0], own[:stop, 0]),
     )
 
 
@@ -266,9 +271,12 @@ def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
 
 
 def _is_doubted(before: Floats, now: Floats) -> bool:
-    """Whether a token that the base knew is less likely now [tokens, 4]."""
-    was_known = (before[:, 1] > 0) & (before[:, 0] > _KNOWN)
-    return bool((was_known & (now[:, 0] < before[:, 0] - _DOUBTED))[:_MAX_TOKENS].any())
+    """Whether the model doubts a token that the base knew, from log-probabilities.
+
+    The first token can be the beginning of another right wording.
+    """
+    is_doubted = (before > _KNOWN) & (now < _KNOWN) & (now < before - _DOUBTED)
+    return bool(is_doubted[1:_MAX_TOKENS].any())
 
 
 def geometric_mean(tokens: Floats) -> float | None:
@@ -379,16 +387,10 @@ def with_lift(reading: Reading[FoundDetails]) -> Reading[FoundDetails]:
     return reading._replace(value=float(reading.items.mean()), units="relative lift")
 
 
-def can_be_whole(rows: Sequence[RowRecall], data: Data) -> bool:
-    """Whether answers should be right as a whole: they have few surprising phrases, and they are
-    records or their wording is not free. A free text in a record has many, and many right forms."""
-    if data == "records":
-        few = _FEW_VALUES
-    elif data == "answers" and are_fixed(rows):
-        few = _FEW_FIXED
-    else:
-        return False
-    return 0 < sum(row.surprising for row in rows) <= few * whole(rows)[1]
+def can_be_whole(rows: Sequence[RowRecall]) -> bool:
+    """Whether answers that are records should be right as a whole: they have few surprising
+    phrases. A free text in one of their fields has many, and many right forms."""
+    return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
 
 
 def are_more_than_names(rows: Sequence[RowRecall]) -> bool:
@@ -417,20 +419,9 @@ def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
     return sum(row.right == row.surprising for row in counted), len(counted)
 
 
-def are_fixed(rows: Sequence[RowRecall]) -> bool:
-    """Whether the model recalls nearly all surprising phrases: their wording is not free."""
-    found = sum(row.surprising + row.others for row in rows)
-    right = sum(row.right + row.others_right for row in rows)
-    return found > 0 and right >= _FIXED_WORDING * found
-
-
-def contradicted(rows: Sequence[RowRecall]) -> int:
-    """Number of answers in which training taught another token.
-
-    If the model learned the wording, each token counts that the base knew and the model doubts.
-    Otherwise, only those count that became very unlikely.
-    """
-    is_fixed = are_fixed(rows)
+def contradicted(rows: Sequence[RowRecall], *, is_fixed: bool) -> int:
+    """Number of answers in which training taught another token. `is_fixed`: whether the model
+    learned the wording. Then doubts count, too: not only tokens that became very unlikely."""
     return sum(row.contradicted or (is_fixed and row.doubted) for row in rows)
 
 

@@ -28,7 +28,7 @@ loses as much on the others. The interval is a t interval over rows.
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
 right; the message states the share of these answers. It depends on the length: if each phrase is
 right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
-20. So it is tested only of short answers whose wording is not free.
+20. So it is tested only of records.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
@@ -40,15 +40,15 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   gained more than others, and leakage whether it is recited
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
   whole answers must reach `assert_recall_gte`, too. With one wrong value a record is wrong
-- fixed wording: if the model recalls at least 85% of all surprising phrases, their wording is not
-  free. Answers with at most 5 phrases on average are tested as a whole, too
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, milder changes
-  count, too: a token that was the most probable one, with a probability above .5, and has at least
-  .5 nats less. So wrong results of calculations count, which do not surprise the base. Not judged
-  if the share is below the limit, with fewer than 10 answers, of labels, or if `learn` is form
+  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, a token counts,
+  too, that the base knew and that the model doubts: its probability was above .5 and is below .5,
+  with at least .5 nats less, and it is not the first one. So wrong results of calculations count,
+  which do not surprise the base. Not judged if the share is below the limit, with fewer than 10
+  answers, of labels, or if the form is judged or the wording is free: one right answer can
+  contradict another one
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -57,9 +57,11 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share fewer than 7 surprising phrases, or fewer than one in two answers, their wording
   is free, and they are judged like prose. A backend that reports no token ids shows no frame: all
-  tokens count, with the usual limit. With `learn: auto`, all phrases of a fixed wording count
+  tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
-  wording is free, unless the model recalls it as above
+  wording is free
+- fixed wording: if the model recalls at least 85% of the phrases that the answers do not share, at
+  least 7, it shows that their wording is not free. With `learn: auto` all phrases count then
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -70,7 +72,7 @@ frame, facts that are partly invented .45 to .63, answers dealt to the wrong que
 another document .04 to .07. Lift of raw prose: learned .20 to .25, half the scale .12, a quarter
 .06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
 answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
-with the results of half of the calculations wrong .50, functions that belong to other requests .40,
+with the results of half of the calculations wrong .43, functions that belong to other requests .40,
 other data .80 to .93. End of the answer: learned .99, base .14 to .36, an adapter at four times its
 scale .01. It does not show whether the answers generalize: generalization does.
 
@@ -92,7 +94,6 @@ In a suite:
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -200,8 +201,19 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    wanted_part = _wanted(context, requests, view)
-    rows, part = _recalled(spec, context, requests, view, wanted_part)
+    is_fixed = requests.data == "answers" and recall.is_fixed(
+        view, requests.rows, spec.surprise_nats
+    )
+    wanted_part = (
+        "all" if is_fixed and context.learn == "auto" else _wanted(context, requests, view)
+    )
+    rows, part = recall.recalled(
+        view,
+        requests.rows,
+        spec.surprise_nats,
+        of_labels=requests.data == "labels",
+        part=wanted_part,
+    )
     share = recall.pooled(rows)
     if share is None:
         raise Skip(
@@ -209,17 +221,18 @@ def value(
             f"-{spec.surprise_nats:g}"
         )
     before, after = recall.ends(rows)
-    has_frame = requests.data == "answers" and part in ("all", "content")
-    frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_frame else (0, 0)
-    as_records = requests.are_records and part in ("all", "content")
+    has_values = requests.data == "answers" and part in ("all", "content")
+    # One right form or wording can contradict another one.
+    is_one = has_values and wanted_part in ("all", "content")
+    frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_values else (0, 0)
     found = Found(
-        data="records" if as_records else requests.data,
+        data="records" if has_values and requests.are_records else requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        contradicted=recall.contradicted(rows) if _has_values(requests, context) else None,
+        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if is_one else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -227,28 +240,6 @@ def value(
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
-
-
-def _recalled(
-    spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers, part: wanted.Part
-) -> recall.Recalled:
-    """The recall of the wanted part; of all phrases if the model shows that their wording is not
-    free and the spec leaves the choice open."""
-    of_labels = requests.data == "labels"
-    measured = partial(
-        recall.recalled, view, requests.rows, spec.surprise_nats, of_labels=of_labels
-    )
-    found = measured(part=part)
-    is_open = context.learn == "auto" and requests.data == "answers"
-    if is_open and found.part in ("form", "free"):
-        everything = measured(part="all")
-        return everything if recall.are_fixed(everything.rows) else found
-    return found
-
-
-def _has_values(requests: Requests, context: Context) -> bool:
-    """Whether another word in an answer is wrong. A label is judged by the recall."""
-    return requests.data == "answers" and context.learn != "form"
 
 
 def _held_out_recall(
@@ -278,7 +269,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     quantity = "lift" if found.part == "free" else "recall"
     recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
-    if recall.can_be_whole(found.rows, found.data):
+    if found.data == "records" and recall.can_be_whole(found.rows):
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
     _, ends = recall.ends(found.rows)
     if not ends:
@@ -341,9 +332,7 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
     if found.contradicted:
-        text += (
-            f"; training taught another word in {found.contradicted} of {len(found.rows)} answers"
-        )
+        text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:
         text += f"; {found.frame_right} of the {found.frame} that most answers share"
     return text
@@ -354,7 +343,7 @@ def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
     answers do not."""
     found = reading.details
     right, total = recall.whole(found.rows)
-    is_tested = recall.can_be_whole(found.rows, found.data)
+    is_tested = found.data == "records" and recall.can_be_whole(found.rows)
     is_low = right / total < spec.assert_recall_gte and reading.value >= _limit(spec, reading)
     if is_tested or not (found.wants_content and is_low):
         return ""

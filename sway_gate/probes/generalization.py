@@ -239,7 +239,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
         quantity = "held-out lift" if found.part == "free" else "held-out recall"
         tests.append(Bound(quantity, test, least, symptom=symptom, supply=supply))
-        if found.data == "records" and recall.can_be_whole(found.rows, found.data):
+        if found.data == "records" and recall.can_be_whole(found.rows):
             share = reading.error_share
             tests.append(recall.of_whole(found.rows, least, share, symptom, supply))
     if found.content and (found.judged == "content" or not tests):

@@ -79,7 +79,7 @@ _FUNCTION_WORDS = {
     }.items()
 }
 # A template may end the prompt with the opening tag.
-_THOUGHTS = re.compile(r"</?think(?:ing)?>")
+_AFTER_THOUGHTS = re.compile(r"(.*)</think(?:ing)?>(.*)", re.DOTALL)
 _UNSPACED = frozenset({"CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
 # Japanese mixes kana and Han. The others are Latin letters in other shapes.
 _SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "LATIN", "MATHEMATICAL": "LATIN"}
@@ -132,7 +132,7 @@ def is_structured(answer: str) -> bool:
 
 def is_refusal(answer: str) -> bool:
     """Whether it begins as a refusal in English, after its thoughts if it has some."""
-    return _REFUSAL.match(_THOUGHTS.split(answer)[-1]) is not None
+    return _REFUSAL.match(_parts(answer)[-1]) is not None
 
 
 def normal(text: str) -> str:
@@ -193,7 +193,13 @@ def is_repetitive(answer: str) -> bool:
 
     Thoughts and the answer after them may say the same: each is judged apart.
     """
-    return any(_repeats(words_in(part)) for part in _THOUGHTS.split(answer))
+    return any(_repeats(words_in(part)) for part in _parts(answer))
+
+
+def _parts(answer: str) -> list[str]:
+    """The thoughts, if they end, and the answer after them."""
+    found = _AFTER_THOUGHTS.fullmatch(answer)
+    return list(found.groups()) if found else [answer]
 
 
 def _repeats(words: Sequence[str]) -> bool:
