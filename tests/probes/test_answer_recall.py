@@ -558,6 +558,31 @@ def test_all_phrases_count_if_the_wording_is_fixed(own: float) -> None:
     assert form.details["part"] == "form"
 
 
+def test_only_answers_have_a_fixed_wording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "is_fixed", lambda *_: True)
+    assert run(lambda i: 3, sections=PROSE).details["part"] == "free"
+    assert records([0, 1, 4], "content").details["part"] == "content"
+    assert records([0, 1, 4], "form").details["part"] == "form"
+
+
+@pytest.mark.parametrize(("right", "expected"), [(21, True), (20, False)])
+def test_the_own_phrases_of_the_answers_show_a_fixed_wording(right: int, expected: bool) -> None:
+    """21 of 24 are 87.5%, 20 of 24 are 83%; the frame is right in each row."""
+    found = [TeacherForced(f"Who keeps gate {i}?", f" Keeper {i}.") for i in range(24)]
+
+    def scored(log_probs, hits, ids):  # type: ignore[no-untyped-def]
+        return {
+            row: measured(log_probs, hits(i), 6, [*RECORD, 100 + i, CLOSE, 99] if ids else -1)
+            for i, row in enumerate(found)
+        }
+
+    for ids in (True, False):
+        base = scored([-5, -6, -1, -1, -7, -1, -0.1], lambda i: (), ids)
+        now = scored([-0.1] * 7, lambda i: [0, 1, 4] if i < right else [0, 1], ids)
+        view = SimpleNamespace(base=base.get, get=now.get)
+        assert recall.is_fixed(view, found, 3.0) == (expected and ids)
+
+
 def test_the_wording_is_free_if_the_answers_reword_their_prompts() -> None:
     """The surprising tokens of the own answers are much likelier after their own prompts."""
     result = records([], "auto", own=-4.0, other=-8.0)

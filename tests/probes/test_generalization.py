@@ -414,3 +414,9 @@ def test_held_out_prose_that_training_contains_is_left_out() -> None:
     assert "left out: 2 of 14 held-out rows repeat training rows" in result.message
     plain = probe.requests(SPEC, Context(PROSE, held_out=OTHER_PROSE))
     assert probe.requests(SPEC, context).held_out == plain.held_out
+
+
+def test_whole_answers_are_tested_of_records_only() -> None:
+    result = run(lambda i: 3)
+    assert result.details["data"] == "answers"
+    assert "share of whole answers" not in {rule.name for rule in result.rules}
