@@ -719,6 +719,7 @@ def test_swapped_labels_do_not_pass() -> None:
     [
         (10, 0.95, "wrong labels"),
         (10, 0.85, "barely trained"),
+        (7, 0.95, "barely trained"),
         (2, 0.95, "learned another thing"),
     ],
 )
