@@ -101,8 +101,8 @@ class ItemsLook(NamedTuple):
     its share of the error.
 
     The first look has the whole error. The second one follows only if the estimate is outside the
-    margin or within a standard error of it: simulated at the margin, it adds .3% of passes and .7%
-    of failures.
+    margin or within 1.5 standard errors of it: simulated at the margin, it adds .7% of passes and
+    .7% of failures.
     """
 
     spec: ProbeSpec

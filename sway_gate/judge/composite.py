@@ -10,6 +10,9 @@ from sway_gate.spec.schema import is_weight
 EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}
 """Exit code of the gate by its verdict."""
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
+# Standard errors. Simulated: with 1.0 the gate asks more items about 13% of the adapters with an
+# increase of a quarter of the margin, and 82% of them pass, with 1.5 about 29%, and 97% pass.
+_NEAR = 1.5
 
 
 class Composite(NamedTuple):
@@ -203,9 +206,10 @@ def suggests_harm(result: ProbeResult) -> bool:
 
 def leaves_harm_open(result: ProbeResult) -> bool:
     """Whether more items should decide about a harm: it is inconclusive, and its estimate is
-    outside the limit or within a standard error of it."""
+    outside the limit or within 1.5 standard errors of it. An adapter that loses half of the right
+    answers to short questions can lose two of the first 13: 1.4 standard errors from the limit."""
     z = result.decisive_z
-    return result.verdict is Verdict.WARN and z is not None and z < 1 and _is_of_harm(result)
+    return result.verdict is Verdict.WARN and z is not None and z < _NEAR and _is_of_harm(result)
 
 
 def is_final(results: Sequence[ProbeResult], *, has_budget: bool) -> bool:

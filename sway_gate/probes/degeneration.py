@@ -59,7 +59,7 @@ packaged short questions, such as the capital of a country: a narrow adapter oft
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
 `data_prompts` is the number of prompts of the data, of preferences four times as many, at most 48:
 the chosen answer can stay likelier than the rejected one while the model writes neither of them. If
-a quantity is inconclusive and outside its margin, or within a standard error of it, up to four
+a quantity is inconclusive and outside its margin, or within 1.5 standard errors of it, up to four
 times as many requests and prompts decide. It does not show whether an answer to an open request is
 true, or whether fluent text makes sense.
 

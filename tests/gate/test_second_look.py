@@ -109,8 +109,8 @@ def test_the_dry_run_names_the_harms_with_more_items() -> None:
 SUGGESTED = {
     "outside, open": ("external_perplexity", Verdict.WARN, -0.5, True, True),
     "at the limit": ("external_perplexity", Verdict.WARN, 0.0, True, True),
-    "close": ("external_perplexity", Verdict.WARN, 0.99, False, True),
-    "a standard error away": ("external_perplexity", Verdict.WARN, 1.0, False, False),
+    "close": ("external_perplexity", Verdict.WARN, 1.49, False, True),
+    "not close": ("external_perplexity", Verdict.WARN, 1.5, False, False),
     "not tested": ("external_perplexity", Verdict.WARN, None, False, False),
     "passes": ("external_perplexity", Verdict.PASS, 0.5, False, False),
     "fails": ("external_perplexity", Verdict.FAIL, -3.0, False, False),
@@ -167,7 +167,7 @@ def rates(looks: Any, draws: int = 8000) -> tuple[float, float, float, float]:
         first, second = looks()
         if abs(first) > Z_95:
             counts[0 if first > 0 else 1] += 1
-        elif first < 1 and abs(z := second()) > Z_95:
+        elif first < 1.5 and abs(z := second()) > Z_95:
             counts[2 if z > 0 else 3] += 1
     return tuple(counts / draws)
 
@@ -187,7 +187,7 @@ def test_the_second_look_at_answers_adds_few_errors_at_the_margin() -> None:
         return z(broken, healed, 30, 1.0), lambda: z(broken, healed, 102, SHARE)
 
     *_, passes, failures = rates(looks)
-    assert passes <= 0.006
+    assert passes <= 0.01
     assert failures <= 0.012
 
 
