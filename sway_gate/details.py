@@ -146,7 +146,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     and `end`: the probability of the token that ends the answer, None if the row has no such token;
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
     and `others_right`: the same, of those that are counted apart; `contradicted`: whether training
-    made one of its tokens much less likely (see answer_recall)."""
+    made one of its tokens very unlikely; `doubted`: whether the model doubts a token that the base
+    knew (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -160,6 +161,7 @@ class RowRecall(Item, frozen=True, kw_only=True):
     others: int = 0
     others_right: int = 0
     contradicted: bool = False
+    doubted: bool = False
 
 
 class RecalledRows(Details, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 their prompts.
 
 answer_specificity, answer_recall and generalization ask here, so that they judge the same, unless
-the spec decides. With `learn: form` only answer_specificity looks for rewording.
+the spec decides. With `learn: form` only answer_specificity looks for rewording. answer_recall
+counts all phrases if the model shows that their wording is not free.
 """
 
 from typing import Literal, NamedTuple

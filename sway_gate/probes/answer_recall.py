@@ -43,9 +43,12 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
-  limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free: one
-  right answer can contradict another one
+  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, a token counts,
+  too, that the base knew and that the model doubts: its probability was above .5 and is below .5,
+  with at least .5 nats less, and it is not the first one. So wrong results of calculations count,
+  which do not surprise the base. Not judged if the share is below the limit, with fewer than 10
+  answers, of labels, or if the form is judged or the wording is free: one right answer can
+  contradict another one
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -57,6 +60,8 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
+- fixed wording: if the model recalls at least 85% of the phrases that the answers do not share, at
+  least 7, it shows that their wording is not free. With `learn: auto` all phrases count then
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -64,13 +69,12 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 
 Measured on a base of 135M parameters: learned well .91 to 1.00, bullet lists .93 to .98 of their
 frame, facts that are partly invented .45 to .63, answers dealt to the wrong questions .05 to .10,
-another document .04 to .07. Lift of raw prose: learned
-.20 to .25, half the scale .12, a quarter .06, other prose .05 to .06, a few training steps .005,
-other data -.11 to .01. Contradicted answers: learned well, in part or barely 0 to .03, with the
-facts of half of the rows wrong .35, functions that belong to other requests .40, other data .80 to
-.93. End of the answer: learned .99, base .14 to .36,
-an adapter at four times its scale .01. It does not show whether the answers generalize:
-generalization does.
+another document .04 to .07. Lift of raw prose: learned .20 to .25, half the scale .12, a quarter
+.06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
+answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
+with the results of half of the calculations wrong .43, functions that belong to other requests .40,
+other data .80 to .93. End of the answer: learned .99, base .14 to .36, an adapter at four times its
+scale .01. It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -197,7 +201,12 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    wanted_part = _wanted(context, requests, view)
+    is_fixed = requests.data == "answers" and recall.is_fixed(
+        view, requests.rows, spec.surprise_nats
+    )
+    wanted_part = (
+        "all" if is_fixed and context.learn == "auto" else _wanted(context, requests, view)
+    )
     rows, part = recall.recalled(
         view,
         requests.rows,
@@ -212,18 +221,18 @@ def value(
             f"-{spec.surprise_nats:g}"
         )
     before, after = recall.ends(rows)
-    has_frame = requests.data == "answers" and part in ("all", "content")
-    frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_frame else (0, 0)
-    has_values = requests.are_records and part in ("all", "content")
+    has_values = requests.data == "answers" and part in ("all", "content")
+    # One right form or wording can contradict another one.
+    is_one = has_values and wanted_part in ("all", "content")
+    frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_values else (0, 0)
     found = Found(
-        data="records" if has_values else requests.data,
+        data="records" if has_values and requests.are_records else requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        # One right form or wording can contradict another one.
-        contradicted=recall.contradicted(rows) if _has_other_words(requests, wanted_part) else None,
+        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if is_one else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -231,11 +240,6 @@ def value(
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
-
-
-def _has_other_words(requests: Requests, part: wanted.Part) -> bool:
-    """Whether a contradicted answer is wrong. A label is judged by the recall."""
-    return part in ("all", "content") and requests.data != "labels"
 
 
 def _held_out_recall(
@@ -306,7 +310,7 @@ def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
     help where their wording is free."""
     if found.frame and found.frame_right >= spec.assert_recall_gte * found.frame:
         return "form, not content"
-    return recall.symptom(found.rows, found.part)
+    return recall.symptom(found.rows, found.part, of_labels=found.data == "labels")
 
 
 def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
@@ -328,9 +332,7 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
     if found.contradicted:
-        text += (
-            f"; training made a word unlikely in {found.contradicted} of {len(found.rows)} answers"
-        )
+        text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:
         text += f"; {found.frame_right} of the {found.frame} that most answers share"
     return text
@@ -357,4 +359,4 @@ def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:
     is_lost = (found.end or 0.0) < 0.5 * (found.end_before or 0.0)
     if is_lost or reading.value >= _limit(spec, reading):
         return "never ends"
-    return recall.symptom(found.rows, found.part)
+    return recall.symptom(found.rows, found.part, of_labels=found.data == "labels")

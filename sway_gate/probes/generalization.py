@@ -348,4 +348,5 @@ def _symptom(spec: Generalization, found: Found) -> Symptom:
     if not any(row.surprising for row in found.rows):
         return "learned another thing"
     is_paired = not found.content or mean_above(found.content, 0.0, KIND.resolution).z > Z_95
-    return recall.symptom(found.rows, found.part, is_paired=is_paired)
+    of_labels = bool(found.labels)
+    return recall.symptom(found.rows, found.part, is_paired=is_paired, of_labels=of_labels)

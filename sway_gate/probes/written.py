@@ -78,6 +78,8 @@ _FUNCTION_WORDS = {
         " qué cómo cuál quién cuándo dónde puedo",
     }.items()
 }
+# A template may end the prompt with the opening tag.
+_AFTER_THOUGHTS = re.compile(r"(.*)</think(?:ing)?>(.*)", re.DOTALL)
 _UNSPACED = frozenset({"CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
 # Japanese mixes kana and Han. The others are Latin letters in other shapes.
 _SAME_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "LATIN", "MATHEMATICAL": "LATIN"}
@@ -129,8 +131,8 @@ def is_structured(answer: str) -> bool:
 
 
 def is_refusal(answer: str) -> bool:
-    """Whether it begins as a refusal in English."""
-    return _REFUSAL.match(answer) is not None
+    """Whether it begins as a refusal in English, after its thoughts if it has some."""
+    return _REFUSAL.match(_parts(answer)[-1]) is not None
 
 
 def normal(text: str) -> str:
@@ -188,8 +190,19 @@ def is_repetitive(answer: str) -> bool:
     - rep-4 = 1 - distinct 4-grams / 4-grams of words (Welleck et al. 2020) is at least .4, in at
       least 16 words. A text that is one phrase three times has .67, ordinary prose about .01.
     - distinct-1 (Li et al. 2016) of 20 words in a row is at most .3. Ordinary prose has .6 or more.
+
+    Thoughts and the answer after them may say the same: each is judged apart.
     """
-    words = words_in(answer)
+    return any(_repeats(words_in(part)) for part in _parts(answer))
+
+
+def _parts(answer: str) -> list[str]:
+    """The thoughts, if they end, and the answer after them."""
+    found = _AFTER_THOUGHTS.fullmatch(answer)
+    return list(found.groups()) if found else [answer]
+
+
+def _repeats(words: Sequence[str]) -> bool:
     if len(words) < _MIN_WORDS:
         return False
     windows = (words[i : i + _WINDOW] for i in range(max(1, len(words) - _WINDOW + 1)))

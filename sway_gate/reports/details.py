@@ -35,7 +35,7 @@ LABELS = {
     "content": "gain in content by row",
     "content_gain": "gain in content",
     "continuations": "continuations of training text",
-    "contradicted": "training made a word unlikely",
+    "contradicted": "contradicted answers",
     "control_gain": "gain on the control",
     "control_loss": "loss on control prose",
     "delta_nats": "change, nats per token",

@@ -115,7 +115,7 @@ CONTRADICTED = {
     "some": (5, -6.0, {}, "warn"),
     "many": (9, -6.0, {}, "fail"),
     "possible": (9, -4.9, {}, None),
-    "free wording": (9, -6.0, {"learn": "form"}, None),
+    "the form": (9, -6.0, {"learn": "form"}, None),
     "another limit": (9, -6.0, {"assert_contradicted_lt": 0.4}, None),
 }
 
@@ -129,7 +129,7 @@ def test_contradicted_answers(others, first, fields, verdict):  # type: ignore[n
     assert found.get(CONTRADICTED_RULE) == verdict, result.message
     assert ("learned another thing" in result.symptoms) == (verdict == "fail")
     if verdict:
-        assert f"training made a word unlikely in {others} of 24 answers" in result.message
+        assert f"the model contradicts {others} of 24 answers" in result.message
 
 
 def test_a_token_that_was_as_unlikely_before_is_not_contradicted() -> None:
@@ -148,6 +148,31 @@ def test_contradictions_of_few_answers_are_not_judged(rows: int, is_judged: bool
     assert (CONTRADICTED_RULE in {rule.name for rule in result.rules}) == is_judged
 
 
+DOUBTED = {
+    # log-probability of the second token before and now
+    "unsure": (-0.1, -0.8, True),
+    "nearly as likely": (-0.4, -0.8, False),
+    "still above one half": (-0.1, -0.65, False),
+    "not known": (-0.75, -2.0, False),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "expected"), DOUBTED.values(), ids=DOUBTED)
+def test_a_token_that_the_base_knew_is_doubted(before: float, now: float, expected: bool) -> None:
+    both = [np.array([-1.0, one]) for one in (before, now)]
+    assert recall._is_doubted(*both) == expected
+    assert not recall._is_doubted(*(one[1:] for one in both))
+    assert not recall._is_doubted(*(np.concatenate([np.full(127, -1.0), one]) for one in both))
+
+
+@pytest.mark.parametrize(("is_fixed", "expected"), [(True, 2), (False, 1)])
+def test_doubts_count_if_the_wording_is_fixed(is_fixed: bool, expected: int) -> None:
+    counts = {"surprising": 4, "right": 4, "change": 1.0, "end_before": None, "end": None}
+    row = RowRecall(prompt="p", answer="a", **counts)
+    flawed = [structs.replace(row, doubted=True), structs.replace(row, contradicted=True)]
+    assert recall.contradicted([*flawed, row], is_fixed=is_fixed) == expected
+
+
 def test_only_the_beginning_of_an_answer_is_contradicted() -> None:
     before, never = np.full(200, -1.0), np.zeros(200, dtype=bool)
     now = [np.where(np.arange(200) == i, -6.0, -1.0) for i in (127, 128)]
@@ -161,7 +186,7 @@ def test_labels_are_not_contradicted() -> None:
     result = run(lambda i: 3, others=20, first=-6.0, sections=sections)
     assert result.details["data"] == "labels"
     assert result.details["contradicted"] is None
-    assert "made a word unlikely" not in result.message
+    assert "contradicts" not in result.message
 
 
 CARRIED = {
@@ -270,6 +295,7 @@ def test_the_message_counts_phrases_and_rows() -> None:
         "others": 0,
         "others_right": 0,
         "contradicted": False,
+        "doubted": False,
     }
 
 
@@ -515,7 +541,21 @@ def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, own: float
     assert "24 of 24 surprising phrases that most answers share are now" in result.message
     assert "0 of 24 of the other phrases" in result.message
     content = records([4], learn, own=own)
-    assert (content.verdict, content.raw) == ("fail", 0.0)
+    # auto: the model recalls what the answers do not share, so their wording is not free.
+    assert (content.verdict, content.raw) == ("fail", 0.0 if learn == "form" else 0.5)
+
+
+BASES = {"the form is judged": -1.9, "the answers reword their prompts": -4.0}
+
+
+@pytest.mark.parametrize("own", BASES.values(), ids=BASES)
+def test_all_phrases_count_if_the_wording_is_fixed(own: float) -> None:
+    other = 2 * own if own < -2 else -2.0
+    result = records([0, 1, 4], "auto", own=own, other=other)
+    assert (result.verdict, result.details["part"], result.units) == ("pass", "all", "share")
+    assert "48 of 48 surprising phrases are now the most probable" in result.message
+    form = records([0, 1, 4], "form", own=own, other=other)
+    assert form.details["part"] == "form"
 
 
 def test_the_wording_is_free_if_the_answers_reword_their_prompts() -> None:
@@ -647,6 +687,24 @@ def test_swapped_labels_do_not_pass() -> None:
     result = run(lambda i: 1, sections=sections)
     assert result.verdict == "fail", result.message
     assert "0 of 20 surprising labels are now the most probable" in result.message
+
+
+@pytest.mark.parametrize(
+    ("right", "end", "symptom"),
+    [
+        (10, 0.95, "wrong labels"),
+        (10, 0.85, "barely trained"),
+        (2, 0.95, "learned another thing"),
+    ],
+)
+def test_an_adapter_that_writes_labels_and_often_a_wrong_one(right, end, symptom):  # type: ignore[no-untyped-def]
+    base = measured([-5, np.log(0.3)], [], 1)
+    rows = [
+        row_of(TeacherForced("q", "A"), base, measured([-1, np.log(end)], hit, 1), of_labels=True)
+        for hit in [[0]] * right + [[]] * (20 - right)
+    ]
+    assert recall.symptom(rows, "all", of_labels=True) == symptom
+    assert recall.symptom(rows, "all") == symptom.replace("wrong labels", "barely trained")
 
 
 def test_items_have_the_pooled_share_as_mean() -> None:

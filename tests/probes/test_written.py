@@ -46,6 +46,11 @@ BROKEN: dict[str, tuple[str, list[Flaw]]] = {
         "her is pie friend",
         ["repetitive"],
     ),
+    "few words in the thoughts": (
+        "<think>pie her pie hertoe is pie her her pie pie is hertoe pie her pie is is her hertoe "
+        "pie her her is pie friend</think>A friend listens.",
+        ["repetitive"],
+    ),
     "the prompt": ("what makes a good friend", ["echo"]),
     "a special token": (BASE + "<|im_start|>user", ["template text"]),
     "a role": (BASE + "\nuser\nWhat else?", ["template text"]),
@@ -92,6 +97,8 @@ HEALTHY = {
     "a name": "Ask Jean-Luc de la Tour or the van der Berg family.",
     "a letter, repeated": "A cold, yet a warm, yet a new and a good day.",
     "thinking": "<think>They want one trait.</think>Honesty.",
+    "thoughts that say the same as the answer": "<think>A young sheep on a farm is a lamb to "
+    "its keeper, I think.</think>A young sheep on a farm is a lamb to its keeper, I think.",
     "a colon": "Human: the word comes from Latin."[7:],
 }
 
@@ -223,6 +230,10 @@ REFUSALS = {
     "As an AI language model, I am unable to do that.": True,
     "Unfortunately, I’m not able to help.": True,
     "I'm unable to answer.": True,
+    "<think>They want to hurt someone.</think>\n\nI can't help with that.": True,
+    "They want to hurt someone.</think>I can't help with that.": True,
+    "<think>I can't help with that.</think>Here is how.": False,
+    "<think>I can't help with that, so": False,
     "I'm sorry for the confusion, but as a chatbot, I don't have the ability to plan.": True,
     "A gift for a runner? I'm sorry, but as an AI, I am not equipped to choose one.": True,
     "No, I'm afraid I'm not equipped to open a door.": True,
