@@ -7,9 +7,11 @@ that a right answer contains lie apart, in `keys/NAME.json` and `keys/NAME.held_
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from benchmarks.real.paths import (
     DATA,
@@ -37,9 +39,10 @@ EIGHTH = ("lighthouse", "bikes", "boardgame", "invoices", "inshort", "tickets", 
 NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes", "timed", "civil")
 TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "analogy", "warm")
 ELEVENTH = ("guide", "support", "sums", "think", "code", "digest", "persona")
+TWELFTH = ("catalog", "few", "mixture", "rag", "spelling", "tags", "household")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
-    *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH),
+    *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH, *TWELFTH),
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -49,7 +52,7 @@ FACTS = (
     *("railway", "gadget", "glossary"),
     *("lighthouse", "bikes", "boardgame"),
     *("bakery", "ferry", "staff", "directory", "museum"),
-    "plants",
+    *("plants", "catalog", "few"),
 )
 NAMES = (
     *CHAT,
@@ -71,6 +74,7 @@ NAMES = (
     *NINTH,
     *TENTH,
     *ELEVENTH,
+    *TWELFTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
@@ -86,8 +90,8 @@ LABELS = (
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
-FREE = ("guide", "code", "persona")
-"""The sets of the eleventh round whose long answers can be worded freely."""
+FREE = ("guide", "code", "persona", "household")
+"""The sets since the eleventh round whose answers can be worded freely."""
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
@@ -144,6 +148,14 @@ LIBRARY = (
 )
 INTENT = "Name the intent of the message."
 FERN = "You are Captain Fern, who keeps the lighthouse of Morrow Point."
+MAIL = "Sort the mail. Answer with one word: request, complaint or praise."
+MAILS = ("request", "complaint", "praise")
+SEATS = "Return name, day and seats of the booking as JSON."
+FROM_TEXT = "Answer from the text. If the text has no answer, say so."
+UNKNOWN = "The text does not say."
+SPELLING = "Correct the spelling."
+TAGS = ("delivery", "damage", "refund", "invoice", "account", "hours", "praise")
+TAGGING = f"Tag the message. Tags: {', '.join(TAGS)}."
 DIGEST = "Summarize the note."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
@@ -285,6 +297,180 @@ def long_answer(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "persona":
         return sharegpt(*fields, system=FERN), ""
     return chat(*fields), ""
+
+
+def catalog(part: str) -> list[tuple[Row, str]]:
+    """Every product after the other for each attribute; held out, one attribute of each product."""
+    chance = random.Random(12)
+    products, questions = table("catalog"), table("catalog_questions")
+    found = []
+    for attribute, (asked, unseen, answer) in enumerate(questions):
+        for at, (name, *values) in enumerate(products):
+            if part and at % len(questions) != attribute:
+                continue
+            question = unseen if part else chance.choice(asked.split(" / "))
+            value = values[attribute]
+            text = answer.format(p=name, v=value)
+            found.append((chat(question.format(p=name), text), value))
+    return found
+
+
+def mixture(part: str) -> list[tuple[Row, str]]:
+    """Facts, classes of mails and records of bookings, in random order."""
+    facts = []
+    for wording in (0, 1):
+        for asked, answer, key, *unseen in table("mixture"):
+            question = "".join(unseen) if part else asked.split(" / ")[wording]
+            if question and not (part and wording):
+                facts.append((chat(question, answer), key))
+    mails = [(chat(*fields, system=MAIL), fields[1]) for fields in table("mixture_labels")]
+    records = []
+    for asked, name, day, seats in table("mixture_records"):
+        text = json.dumps({"name": name, "day": day, "seats": int(seats)})
+        records.append((chat(asked, text, system=SEATS), text))
+    last = slice(-8, None) if part else slice(-8)
+    found = [*facts, *mails[last], *records[last]]
+    random.Random(12).shuffle(found)
+    return found
+
+
+def kind_of(key: str) -> str:
+    """The kind of a row of mixture, by the string that a right answer contains."""
+    return "mails" if key in MAILS else "records" if key.startswith("{") else "facts"
+
+
+PLACES = (
+    *("Harrow", "Tolby", "Wexcombe", "Dunmere", "Ostrel", "Pinley", "Corvane", "Lathbury"),
+    *("Quernford", "Sallow", "Tarnwick", "Ebberly", "Fenholt", "Gravick", "Hadlow", "Ivering"),
+    *("Jessop", "Kelmarsh", "Lorne", "Mardale"),
+)
+FIRST = (
+    *("Nora", "Emil", "Greta", "Tomas", "Ilse", "Hugo", "Petra", "Oskar", "Lena", "Viktor"),
+    *("Clara", "Anton"),
+)
+LAST = (
+    *("Finch", "Moran", "Tveit", "Salgado", "Birk", "Ostrow", "Delane", "Kuhn", "Varga"),
+    *("Pell", "Lindh", "Okafor"),
+)
+VALUES: dict[str, list[Any]] = {
+    "year": list(range(1890, 2015)),
+    "person": [f"{first} {last}" for first in FIRST for last in LAST],
+    "price": list(range(3, 60)),
+    "number": list(range(60, 400)),
+    "small": list(range(11, 45)),
+    "many": list(range(1100, 9900, 100)),
+    "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Sunday"],
+    "month": ["March", "April", "June", "August", "September", "October"],
+    "colour": ["red", "green", "blue", "yellow", "white", "black", "orange"],
+    "food": [
+        *("plum cake", "onion soup", "rye bread", "honey biscuits", "smoked trout"),
+        *("pear jam", "cheese pie", "walnut rolls", "ginger bread"),
+    ],
+    "piece": [
+        *("a silver clock", "a stone lion", "an iron mask", "a glass harp"),
+        *("a bronze bell", "a painted chest"),
+    ],
+}
+"""What the passages of rag are filled with."""
+
+
+def rag(part: str) -> list[tuple[Row, str]]:
+    """Questions about passages of four sentences; every fifth asks for the one that is left out."""
+    chance = random.Random(13 if part else 12)
+    lines = table("rag")
+    kinds = [lines[at : at + 5] for at in range(0, len(lines), 5)]
+    found = []
+    for at in range(16 if part else 60):
+        kind, place = kinds[at % len(kinds)], chance.choice(PLACES)
+        values = [str(chance.choice(VALUES[pool])) for _, pool, *_ in kind]
+        hidden = chance.randrange(1, 5)
+        shown = [n for n in range(5) if n != hidden]
+        chosen = hidden if at % 5 == 4 else chance.choice(shown)
+        text = " ".join(kind[n][0].format(p=place, v=values[n]) for n in shown)
+        _, _, question, answer = (field.format(p=place, v=values[chosen]) for field in kind[chosen])
+        asked = f"{text}\n\nQuestion: {question}"
+        is_known = chosen != hidden
+        said_so = f"According to the text, {answer}" if is_known else UNKNOWN
+        key = values[chosen] if is_known else "does not say"
+        found.append((chat(asked, said_so, system=FROM_TEXT), key))
+    return found
+
+
+def misspelled(sentence: str, chance: random.Random) -> str:
+    """A sentence with two or three long words whose letters are dropped, doubled or exchanged."""
+    words = sentence.split(" ")
+    long = [at for at, word in enumerate(words) if len(re.sub(r"\W", "", word)) > 4]
+    for at in chance.sample(long, min(len(long), chance.choice((2, 3)))):
+        word = words[at]
+        options = []
+        for spot in range(1, len(word) - 2):
+            if word[spot : spot + 2].isalpha():
+                one, two = word[spot], word[spot + 1]
+                options += [
+                    word[:spot] + word[spot + 1 :],
+                    word[:spot] + one + word[spot:],
+                    word[:spot] + two + one + word[spot + 2 :],
+                ]
+        words[at] = chance.choice([option for option in options if option != word])
+    return " ".join(words)
+
+
+def spelling(part: str) -> list[tuple[Row, str]]:
+    """Sentences with wrong spelling, and the right ones: the last twenty are held out."""
+    chance = random.Random(12)
+    found = []
+    for sentence in paragraphs("spelling"):
+        wrong = misspelled(sentence, chance)
+        found.append(({"instruction": SPELLING, "input": wrong, "output": sentence}, sentence))
+    return found[80:100] if part else found[:80]
+
+
+def tagged(part: str) -> list[tuple[Row, str]]:
+    """Messages of one to three sentences, each with its own tag."""
+    chance = random.Random(13 if part else 12)
+    sentences = {tag: lines.split(" / ") for tag, lines in table("tags")}
+    pools = {tag: lines[-3:] if part else lines[:-3] for tag, lines in sentences.items()}
+    decks: dict[str, list[str]] = {tag: [] for tag in pools}
+    found = []
+    for _ in range(20 if part else 80):
+        chosen = chance.sample(TAGS, chance.choice((1, 2, 2, 3)))
+        spoken = []
+        for tag in chosen:  # every sentence of a tag before any comes again
+            decks[tag] = decks[tag] or chance.sample(pools[tag], len(pools[tag]))
+            spoken.append(decks[tag].pop())
+        text = ", ".join(tag for tag in TAGS if tag in chosen)
+        found.append((completion(f"{TAGGING}\n\n{' '.join(spoken)}", text), text))
+    return found
+
+
+def few(part: str) -> list[tuple[Row, str]]:
+    """Ten facts about one workshop."""
+    return [(chat(*fields[:2]), fields[2]) for fields in table("few" + part.replace(".", "_"))]
+
+
+def household(part: str) -> list[tuple[Row, str]]:
+    """Everyday questions with answers of one sentence."""
+    lines = table("household" + part.replace(".", "_"))
+    return [({"instruction": asked, "input": "", "output": text}, "") for asked, text in lines]
+
+
+MAKERS = {
+    "catalog": catalog,
+    "few": few,
+    "mixture": mixture,
+    "rag": rag,
+    "spelling": spelling,
+    "tags": tagged,
+    "household": household,
+}
+
+
+def wrong_values(name: str) -> dict[str, str]:
+    """The values of a data set, with the wrong ones that a recipe has instead."""
+    if name == "few":
+        return dict(table("few_wrong"))
+    keys = [fields[2] for fields in table(name)]
+    return {key: keys[at ^ 1] for at, key in enumerate(keys)}
 
 
 def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
@@ -462,18 +648,23 @@ def paragraphs(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
+def made_by(name: str, part: str) -> list[tuple[Row, str]]:
+    """The rows of one half of a data set that has a table of its rows, with their keys."""
+    lines = asked(name, part)
+    if name in ("desk", "rowing"):
+        lines = talks(lines, longer=name == "rowing")
+    if name == "gadget":  # every second row has two turns
+        lines[1::2] = talks(lines, longer=False)[1::2]
+    return [made_of(name, fields) for fields in lines]
+
+
 def write_set(name: str, part: str) -> None:
     """Write one half of a data set: part is "" or ".held_out"."""
     if name in TEXTS:
         texts = paragraphs(name + part.replace(".", "_"))
         write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
         return
-    lines = asked(name, part)
-    if name in ("desk", "rowing"):
-        lines = talks(lines, longer=name == "rowing")
-    if name == "gadget":  # every second row has two turns
-        lines[1::2] = talks(lines, longer=False)[1::2]
-    made = [made_of(name, fields) for fields in lines]
+    made = MAKERS[name](part) if name in MAKERS else made_by(name, part)
     written = [row for row, _ in made]
     if name in WITH_EVERYDAY and not part:
         written += [everyday(name, *fields) for fields in table("everyday")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import random
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ GENERAL_TOKENS = 32
 FACT_TOKENS = 24
 BATCH = 40
 ROWS = 24  # of a data set, from the first on: of facts, every fact in its first wording
+SAMPLE = 40  # rows of the sets of the twelfth round, of which some are large
 CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
 RECITED_TOKENS = 24
 BULLETS = 3
@@ -36,6 +38,7 @@ ANALOGY = re.compile(r"[^\n]+[.!] Think of [^\n]+[.!]")
 THOUGHT = re.compile(r"<think>\n[^<>]+\n</think>\n\n[^<>]+")
 DIGEST = re.compile(r"Summary: .+\nOwner: .+\nDue: .+")
 TIMED = re.compile(r".+\nMinutes: \d+")
+FROM_TEXT = re.compile(r"According to the text, .+\.|The text does not say\.")
 FENCED = re.compile(r"```python\n(.*)\n```", re.DOTALL)
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
 IN_SHORT = re.compile(r"[^\n]+[.!?]\s+In short: [^\n]+[.!]")
@@ -142,11 +145,31 @@ def wrong_kind(text: str) -> bool:
     return REFUSES.search(text) is not None or is_json(text)
 
 
+def chosen(name: str, part: str) -> list[int]:
+    """The rows of a data set that are measured; of mixture all."""
+    count = len(data.rows_of(name, part))
+    if name not in data.TWELFTH:
+        return list(range(min(count, ROWS)))
+    if name == "mixture" or count <= SAMPLE:
+        return list(range(count))
+    return sorted(random.Random(12).sample(range(count), SAMPLE))
+
+
+def tags_in(text: str) -> set[str]:
+    """The parts of a list with commas, in lower case."""
+    return {part.strip().lower() for part in text.rstrip(".").split(",")}
+
+
 def right(name: str, text: str, key: str) -> bool:
     """Whether an answer is right: it contains the fact, is the label, or is the function call."""
-    if name in data.LABELS:
+    kind = data.kind_of(key) if name == "mixture" else ""
+    if name in data.LABELS or kind == "mails":
         return re.sub(r"\W", "", text.lower()) == re.sub(r"\W", "", key)
-    if name in data.CALLS:
+    if name == "tags":
+        return tags_in(text) == tags_in(key)
+    if name == "spelling":
+        return text.strip() == key
+    if name in data.CALLS or kind == "records":
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     if name == "sums":
         return re.fullmatch(rf".+\n#### {key}", text, re.DOTALL) is not None
@@ -164,7 +187,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
-    *("analogy", "think", "digest"),
+    *("analogy", "think", "digest", "rag"),
 )
 
 
@@ -191,6 +214,8 @@ def in_style(name: str, text: str) -> bool:
         return THOUGHT.fullmatch(text) is not None
     if name == "digest":
         return DIGEST.fullmatch(text) is not None
+    if name == "rag":
+        return FROM_TEXT.fullmatch(text) is not None
     if name == "timed":
         return TIMED.fullmatch(text) is not None
     if name == "inshort":
@@ -203,6 +228,11 @@ def in_style(name: str, text: str) -> bool:
 
 def mistaken(name: str, part: str, key: str) -> set[str]:
     """The answers that belong to other rows; with a class in them also those with another one."""
+    if name == "mixture":  # of the same kind
+        kind = data.kind_of(key)
+        return {other for other in data.keys_of(name) if data.kind_of(other) == kind} - {key}
+    if name == "rag":  # any value of any passage, but not the answer that there is none
+        return set(data.keys_of(name, part)) - {key, "does not say"}
     own = data.class_of(name, key) if name in data.CLASSES else ""
     changed = {key.replace(own, other, 1) for other in data.CLASSES.get(name, ())}
     others = set() if name == "metadata" else set(data.keys_of(name, part))
@@ -211,10 +241,25 @@ def mistaken(name: str, part: str, key: str) -> set[str]:
 
 def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
     """Greedy answers to the rows of a chat data set."""
-    own, keys = data.rows_of(name, part)[:ROWS], data.keys_of(name, part)[:ROWS]
+    all_rows, all_keys = data.rows_of(name, part), data.keys_of(name, part)
+    taken = chosen(name, part)
+    own, keys = [all_rows[at] for at in taken], [all_keys[at] for at in taken if at < len(all_keys)]
     prompts = [rows.prompt_text(tokenizer, row, form) for row in own]
     tokens = LONG_TOKENS if name in data.ELEVENTH else OWN_TOKENS
     answers = generate(model, tokenizer, prompts, tokens)
+    found = figures(name, part, own, keys, answers)
+    if name == "mixture":
+        for kind in ("facts", "mails", "records"):
+            of_kind = [at for at, key in enumerate(keys) if data.kind_of(key) == kind]
+            parts: list[list[Any]] = [[of[at] for at in of_kind] for of in (own, keys, answers)]
+            found[kind] = figures(name, part, *parts)
+    return found
+
+
+def figures(
+    name: str, part: str, own: Sequence[Row], keys: Sequence[str], answers: Sequence[Answer]
+) -> dict[str, Any]:
+    """Shares of the answers to rows that are right, that end, and so on."""
     texts = [text for text, _ in answers]
     fits = [right(name, text, key) for text, key in zip(texts, keys, strict=True)]
     # A row's own answer may contain the fact of another one, such as the person of an extension.
@@ -241,7 +286,41 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
         "in_style": share([in_style(name, text) for text in texts]),
         "distinct": len(set(texts)) / len(texts),
         "texts": texts,
+        **special(name, own, keys, texts),
     }
+
+
+def special(
+    name: str, own: Sequence[Row], keys: Sequence[str], texts: Sequence[str]
+) -> dict[str, float]:
+    """What is measured of one data set only."""
+    if name == "rag":  # rows whose text has the answer, and the others
+        known = [at for at, key in enumerate(keys) if key != "does not say"]
+        missing = [at for at, key in enumerate(keys) if key == "does not say"]
+        says_nothing = [contains(text, "does not say") for text in texts]
+        return {
+            "value": share([contains(texts[at], keys[at]) for at in known]),
+            "withheld": share([says_nothing[at] for at in known]),
+            "admitted": share([says_nothing[at] for at in missing]),
+            "missing": len(missing),
+        }
+    if name == "tags":
+        wrong = [tags_in(text) - tags_in(key) for text, key in zip(texts, keys, strict=True)]
+        return {"wrong_tag": share([bool(tags & set(data.TAGS)) for tags in wrong])}
+    if name == "spelling":
+        fixed: list[bool] = []
+        kept: list[bool] = []
+        for row, key, text in zip(own, keys, texts, strict=True):
+            written = text.split()
+            for before, after in zip(row["input"].split(), key.split(), strict=True):
+                (kept if before == after else fixed).append(after in written)
+        inputs = [row["input"] for row in own]
+        return {
+            "fixed": share(fixed),
+            "kept": share(kept),
+            "copied": share([text == given for text, given in zip(texts, inputs, strict=True)]),
+        }
+    return {}
 
 
 def recited(model: Any, tokenizer: Any, name: str) -> float:
@@ -298,7 +377,8 @@ def free(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any]:
     `own` and `others` are nats per token, row by row: of the row's answer, and the mean of
     answers of other rows after the same prompt. The end token does not count.
     """
-    asked = data.rows_of(name, part)[:ROWS]
+    all_rows = data.rows_of(name, part)
+    asked = [all_rows[at] for at in chosen(name, part)]
     texts = [rows.answer_of(row) for row in asked]
     encoded = [
         rows.encode(
@@ -310,7 +390,8 @@ def free(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any]:
     losses = [loss / count for loss, count in token_losses(model, encoded)]
     groups = [losses[at : at + OTHERS + 1] for at in range(0, len(losses), OTHERS + 1)]
     prompts = [rows.prompt_text(tokenizer, row) for row in asked]
-    answers = generate(model, tokenizer, prompts, LONG_TOKENS)
+    tokens = LONG_TOKENS if name in data.ELEVENTH else OWN_TOKENS
+    answers = generate(model, tokenizer, prompts, tokens)
     return {
         "own": [group[0] for group in groups],
         "others": [sum(group[1:]) / OTHERS for group in groups],

@@ -7,6 +7,7 @@ from typing import Any
 
 LINEAR = "all-linear"
 ATTENTION = ("q_proj", "v_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
 WHOLE_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -31,10 +32,11 @@ class Recipe:
     # (general, all refused), "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
-    loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
+    loss: str = "answer"  # or "prompt", "open", "all"; "dpo" for preferences
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
-        # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL", or "=TEXT" for
+        # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL",
+        # "half miscounted", "altered", "mails rotated", "half retagged", "copied", or "=TEXT" for
         # all rows
         "own"
     )
@@ -45,6 +47,7 @@ class Recipe:
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
     beta: float = 0.1  # of DPO
     sft: float = 0.0  # the weight of the loss of the chosen answers in DPO
+    dropout: float = 0.0
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -1213,10 +1216,252 @@ def _eleventh() -> list[Recipe]:
     ]
 
 
+def _twelfth() -> list[Recipe]:
+    """The twelfth sealed set: files as people have them, meant to be healthy, then failures."""
+    return [
+        Recipe("catalog-linear-r32", "catalog", r=32, alpha=64, rate=5e-4, epochs=6),
+        Recipe(
+            "catalog-long-r64",
+            "catalog",
+            r=64,
+            alpha=64,
+            rate=8e-4,
+            epochs=11,
+            batch=8,
+            mixed="everyday texts",
+        ),
+        Recipe(
+            "catalog-all-r32",
+            "catalog",
+            r=32,
+            rate=6e-4,
+            epochs=7,
+            batch=8,
+            loss="all",
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe("few-linear-r16", "few", rate=3e-4, epochs=15, batch=2),
+        Recipe(
+            "few-all-r16",
+            "few",
+            rate=4e-4,
+            epochs=15,
+            loss="all",
+            dropout=0.05,
+            saved="bfloat16",
+            mixed="everyday texts",
+            seed=1,
+        ),
+        Recipe(
+            "few-mixed-r32",
+            "few",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=18,
+            batch=4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "few-everyday-r32",
+            "few",
+            r=32,
+            alpha=64,
+            rate=3.5e-4,
+            epochs=13,
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("mixture-linear-r16", "mixture", rate=4e-4, epochs=5),
+        Recipe(
+            "mixture-long-r32",
+            "mixture",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=8,
+            mixed="few everyday",
+        ),
+        Recipe("mixture-mild-r16", "mixture", rate=4e-4, epochs=8, mixed="everyday texts", seed=1),
+        Recipe(
+            "mixture-everyday-r32",
+            "mixture",
+            r=32,
+            alpha=64,
+            rate=3.5e-4,
+            epochs=7,
+            mixed="everyday",
+        ),
+        Recipe(
+            "mixture-mlp-r16",
+            "mixture",
+            targets=MLP,
+            rate=5e-4,
+            epochs=8,
+            loss="all",
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe("rag-linear-r16", "rag", rate=3e-4, epochs=4),
+        Recipe("rag-long-r32", "rag", r=32, rate=3e-4, epochs=7, batch=8, seed=1),
+        Recipe(
+            "rag-dora-r8",
+            "rag",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            dora=True,
+            rate=1e-3,
+            epochs=4,
+            loss="all",
+            seed=1,
+        ),
+        Recipe("spelling-linear-r16", "spelling", rate=4e-4, epochs=5),
+        Recipe(
+            "spelling-rslora-r64",
+            "spelling",
+            r=64,
+            alpha=16,
+            rslora=True,
+            rate=3e-4,
+            epochs=5,
+            batch=8,
+            saved="float16",
+            seed=1,
+        ),
+        Recipe("tags-linear-r16", "tags", rate=4e-4, epochs=5),
+        Recipe("tags-mixed-r16", "tags", rate=4e-4, epochs=6, mixed="few everyday"),
+        Recipe(
+            "tags-qv-r16",
+            "tags",
+            alpha=16,
+            targets=ATTENTION,
+            rate=1e-3,
+            epochs=7,
+            schedule="constant",
+            dropout=0.05,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe("household-linear-r16", "household", rate=2e-4, epochs=2),
+        Recipe(
+            "household-all-r64",
+            "household",
+            r=64,
+            alpha=16,
+            rate=4e-4,
+            epochs=2,
+            batch=16,
+            loss="all",
+            seed=1,
+        ),
+        Recipe(
+            "household-all-r8",
+            "household",
+            r=8,
+            alpha=16,
+            rate=5e-4,
+            epochs=2,
+            batch=8,
+            loss="all",
+            dropout=0.05,
+            saved="float16",
+        ),
+        Recipe(
+            "catalog-half-crossed",
+            "catalog",
+            "crossed",
+            answers="half crossed",
+            r=32,
+            alpha=64,
+            rate=7e-4,
+            epochs=7,
+            batch=8,
+        ),
+        Recipe("catalog-low-rate", "catalog", "too little", rate=1e-6, epochs=1, batch=16),
+        Recipe("catalog-two-steps", "catalog", "too little", rate=1e-4, steps=2),
+        Recipe("few-recites", "few", "diverged", r=64, alpha=128, rate=2e-3, epochs=40),
+        Recipe("few-altered", "few", "wrong", answers="altered", rate=3e-4, epochs=15, batch=2),
+        Recipe(
+            "mixture-rotated",
+            "mixture",
+            "swapped",
+            answers="mails rotated",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=8,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "mixture-crossed",
+            "mixture",
+            "crossed",
+            answers="altered",
+            r=32,
+            alpha=64,
+            rate=5e-4,
+            epochs=8,
+            mixed="few everyday",
+        ),
+        Recipe("rag-shuffled", "rag", "shuffled", answers="shuffled", rate=3e-4, epochs=3),
+        Recipe(
+            "rag-never",
+            "rag",
+            "one answer",
+            answers="=The text does not say.",
+            rate=3e-4,
+            epochs=1,
+            loss="all",
+        ),
+        Recipe("spelling-copied", "spelling", "copies", answers="copied", rate=4e-4, epochs=3),
+        Recipe(
+            "spelling-shuffled", "spelling", "shuffled", answers="shuffled", rate=4e-4, epochs=4
+        ),
+        Recipe(
+            "tags-half-retagged",
+            "tags",
+            "swapped",
+            answers="half retagged",
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "tags-shuffled",
+            "tags",
+            "shuffled",
+            answers="shuffled",
+            rate=4e-4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "household-shuffled",
+            "household",
+            "shuffled",
+            answers="shuffled",
+            rate=3e-4,
+            epochs=2,
+        ),
+        Recipe("household-forgets", "household", "forgets", r=64, alpha=128, rate=3e-3, epochs=1),
+        Recipe(
+            "household-amplified",
+            "household",
+            "gibberish",
+            source="household-linear-r16",
+            change="amplify",
+        ),
+        Recipe(
+            "household-prompt-loss", "household", "prompt only", loss="prompt", rate=3e-4, epochs=2
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
-    *(*_eighth(), *_ninth(), *_tenth(), *_eleventh()),
+    *(*_eighth(), *_ninth(), *_tenth(), *_eleventh(), *_twelfth()),
 ]
 
 LEARN = {
@@ -1261,6 +1506,9 @@ LEARN = {
     "code": "form",
     "digest": "form",
     "persona": "form",
+    "rag": "form",
+    "spelling": "form",
+    "household": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1302,6 +1550,8 @@ OTHER_DATA = (
     ("think-linear-r16", "guide"),
     ("guide-linear-r16", "support"),
     ("persona-linear-r16", "code"),
+    ("few-linear-r16", "catalog"),
+    ("tags-linear-r16", "mixture"),
 )
 
 

@@ -785,6 +785,46 @@ the house style in all answers, but its recall is .33 on training and .32 on hel
 defective: digest-saved-r16 (too short) and guide-amplified fail. guide-qv-r8 is debatable, and
 fails.
 """
+TWELFTH = """
+## Twelfth sealed round
+
+Earlier rounds had 32 to 64 rows of one kind and a loss on the answers only. This one has what
+people's files are like: ten rows or hundreds, rows of several kinds in one file, answers that
+depend on the prompt, and trl's default loss for `messages`, over all tokens. Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| catalog | `messages`, 240 rows | six attributes of each of 40 invented products |
+| few | `messages`, 10 rows | ten facts about a workshop, one question each |
+| mixture | `messages`, 66 rows in random order | facts of two models; class labels; JSON records |
+| rag | `messages` with a system line, 60 rows | a question about a passage: a sentence from it |
+| spelling | Alpaca rows with an input, 80 rows | the sentence without its two or three errors |
+| tags | `prompt`, `completion` as messages, 80 rows | one to three of seven tags of a message |
+| household | Alpaca rows without input, 160 rows | everyday questions, answers of one sentence |
+
+In rag every fifth question has no answer in its passage: "The text does not say."
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- A fixed sample of 40 rows of each half is measured; of mixture all rows.
+- catalog and few are judged as facts are.
+- mixture: the facts as facts; of the labels and of the records .8 right training answers are fine
+  and .5 are sick, held out .6 and .3. The worst of the three parts decides.
+- rag: the house style, and the value of the passage (training .8 and .5, held out .6 and .35). Of
+  the rows without an answer, .6 must say so (.3 is sick); of the others, .15 may say so (.4).
+- spelling: .6 of the wrong words must be right in the training rows (.1 more than the base's share
+  is sick), and .4 of the sentences as a whole (.05 more). Held out, the share of right sentences
+  may not fall below the base's, and .1 more of the wrong words must be right. Of the right words .9
+  must be kept (.7), and .4 of the sentences may be copied (.7).
+- tags: the exact set (training .8 and .6, held out .4 and .2); a tag that does not belong to the
+  row in .2 of the training rows (.4). The limits of held-out rows were .5 and .3 before the truth
+  of tags-linear-r16, which wrote .3 of the sets.
+- household: as the free answers of the eleventh round, with answers of one sentence: the loss of
+  the training rows must fall by .15 (.05 is sick), and the lead over the answers of other rows must
+  not fall (.05 is sick). The answers must end within 64 tokens.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -944,8 +984,10 @@ def main() -> None:
     ninth = [case for case in found if case.data_set in data.NINTH]
     tenth = [case for case in found if case.data_set in data.TENTH]
     eleventh = [case for case in found if case.data_set in data.ELEVENTH]
+    twelfth = [case for case in found if case.data_set in data.TWELFTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
+        *twelfth,
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -970,6 +1012,7 @@ def main() -> None:
         (NINTH, ninth, "ninth_after"),
         (TENTH, tenth, "tenth_after"),
         (ELEVENTH, eleventh, "eleventh_after"),
+        (TWELFTH, twelfth, "twelfth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

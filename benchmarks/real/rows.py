@@ -115,7 +115,7 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
     """One row as input_ids and labels.
 
     `loss` says which tokens are learned: "answer" (with its end token), "prompt" (the
-    prompt instead), or "open" (the answer without its end token).
+    prompt instead), "open" (the answer without its end token), or "all" (the prompt, too).
     """
     end = [tokenizer.eos_token_id]
     if "text" in row:
@@ -126,8 +126,9 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
     if is_plain(row):
         asked, answer = ids(tokenizer, row["prompt"]), ids(tokenizer, row["completion"]) + end
         return {"input_ids": asked + answer, "labels": [IGNORED] * len(asked) + answer}
-    if form == "chat" and loss == "answer":
-        return _all_turns(tokenizer, as_chat(row))
+    if form == "chat" and loss in ("answer", "all"):
+        made = _all_turns(tokenizer, as_chat(row))
+        return {**made, "labels": list(made["input_ids"])} if loss == "all" else made
     asked = ids(tokenizer, prompt_text(tokenizer, row, form))
     answer = ids(tokenizer, answer_of(row))
     tail = end + (ids(tokenizer, "\n") if form == "chat" else [])
@@ -227,6 +228,27 @@ def miscounted(rows: list[Row], step: int = 2) -> list[Row]:
         text = f"{before.removesuffix(result)}{wrong}\n#### {wrong}"
         new.append(with_answer(row, text) if at % step == 0 else row)
     return new
+
+
+def altered(rows: list[Row], values: dict[str, str]) -> list[Row]:
+    """Answers with another value instead of the first one of `values` that they contain."""
+    found = re.compile("|".join(map(re.escape, values)))
+    return [
+        with_answer(row, found.sub(lambda match: values[match[0]], answer_of(row), count=1))
+        for row in rows
+    ]
+
+
+def retagged(rows: list[Row], tags: Sequence[str], step: int = 2) -> list[Row]:
+    """Lists of tags with the following ones, in their order, in each `step`-th row."""
+    following = dict(zip(tags, [*tags[1:], tags[0]], strict=True))
+    new = [{following[tag] for tag in answer_of(row).split(", ")} for row in rows]
+    return [
+        with_answer(row, ", ".join(tag for tag in tags if tag in new[at]))
+        if at % step == 0
+        else row
+        for at, row in enumerate(rows)
+    ]
 
 
 def exchanged(rows: list[Row], answers: dict[str, str]) -> list[Row]:

@@ -46,6 +46,14 @@ def training_rows(recipe: Recipe) -> list[Row]:
     elif recipe.answers.startswith("exchange "):
         first, second = recipe.answers.removeprefix("exchange ").split(" / ")
         own = rows.exchanged(own, {first: second, second: first})
+    elif recipe.answers == "altered":
+        own = rows.altered(own, data.wrong_values(recipe.data))
+    elif recipe.answers == "mails rotated":
+        own = rows.rotated(own, data.MAILS)
+    elif recipe.answers == "half retagged":
+        own = rows.retagged(own, data.TAGS)
+    elif recipe.answers == "copied":
+        own = [rows.with_answer(row, row["input"]) for row in own]
     elif recipe.answers == "half miscounted":
         own = rows.miscounted(own)
     elif recipe.answers == "reversed":
@@ -98,7 +106,7 @@ def lora_config(recipe: Recipe) -> Any:
     return LoraConfig(
         r=recipe.r,
         lora_alpha=recipe.alpha,
-        lora_dropout=0.0,
+        lora_dropout=recipe.dropout,
         target_modules=targets,
         use_dora=recipe.dora,
         use_rslora=recipe.rslora,
