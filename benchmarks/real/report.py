@@ -862,7 +862,8 @@ of time, among them a catalog with exchanged values.
   the 13 short questions that the base has right. To all 12 measured questions without an answer it
   invents one. The gate sees 39 of 40 training answers and 16 of 16 held-out ones as right as a
   whole: "The text does not say." begins with the base's likeliest token, which does not count, and
-  after it the rest is likely. The adapter begins with "According".
+  after it the rest is likely. The adapter begins with "According". `sway check` asks more short
+  questions here: 12 of 24 right answers are lost, and it is undecided.
 
 **Right verdicts that rest on little, and wrong names:**
 
@@ -878,7 +879,9 @@ of time, among them a catalog with exchanged values.
 - household-amplified answers 1 of 24 knowledge questions, and is called "learned another thing".
   household-shuffled answers most questions with the same snail, and is called so, too.
 - tags-linear-r16 is undecided: 46 → 21 of 94 short questions are answered right. Most of the
-  general answers of the truth have one to three words; the gate finds two such answers.
+  general answers of the truth have one to four words. `sway check` without data sees 12 of 12 open
+  requests answered with a fragment, and fails. With the data, whose answers are as short, it does
+  not count fragments, and passes it as "healthy".
 - catalog-linear-r32 is undecided. Its recall passes with .79, and 67% of the answers are right as a
   whole, of those that it writes 47%.
 """
