@@ -816,7 +816,8 @@ new, all written before the first gate:
   the rows without an answer, .6 must say so (.3 is sick); of the others, .15 may say so (.4).
 - spelling: .6 of the wrong words must be right in the training rows (.1 more than the base's share
   is sick), and .4 of the sentences as a whole (.05 more). Held out, the share of right sentences
-  may not fall below the base's, and .1 more of the wrong words must be right. Of the right words .9
+  may not fall below the base's (.15 less is sick), and .1 more of the wrong words must be right (no
+  more is sick); the latter was added after the truth of spelling-linear-r16. Of the right words .9
   must be kept (.7), and .4 of the sentences may be copied (.7).
 - tags: the exact set (training .8 and .6, held out .4 and .2); a tag that does not belong to the
   row in .2 of the training rows (.4). The limits of held-out rows were .5 and .3 before the truth
@@ -824,6 +825,65 @@ new, all written before the first gate:
 - household: as the free answers of the eleventh round, with answers of one sentence: the loss of
   the training rows must fall by .15 (.05 is sick), and the lead over the answers of other rows must
   not fall (.05 is sick). The answers must end within 64 tokens.
+
+The recipe of every disputed case stays in the table. catalog, few and mixture have no undisputed
+healthy adapter: facts that are asked in one wording need so many steps that this base pays with
+prose. catalog-linear-r32 writes 47% of the training facts, and catalog-long-r64 97% with 2 nats of
+prose. few-linear-r16 writes 10 of 10 facts, and 1 of 10 if it is asked in other words.
+mixture-long-r32 writes 98% of all training answers and 83% of the held-out ones, and loses .46 nats
+of prose. catalog-long-r64, few-all-r16 and mixture-mild-r16 were also trained with everyday rows
+and a few short texts, which were meant to keep prose. They memorised the texts, whose loss falls
+from 3.91 to .18 nats per token in few-all-r16, and fresh prose is 1.2 to 2 nats worse.
+tags-mixed-r16 is healthy by a hair: .4 of the held-out sets are right. Trained without everyday
+rows, tags-linear-r16 answers questions in one or two words. spelling-linear-r16 is healthy by a
+rule that asks of held-out rows only what the base can do. Twelve recipes were not trained for lack
+of time, among them a catalog with exchanged values.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| spelling-linear-r16 | fail | held-out sentences are judged by .5, which this base cannot reach |
+| mixture-linear-r16 | pass | the wrong third of the file is averaged with two right ones |
+| few-linear-r16 | pass | with 10 rows, a held-out recall of .32 is inconclusive, and so passes |
+| rag-dora-r8 | pass | lost knowledge is inconclusive twice; invented answers are not seen |
+
+- spelling-linear-r16 corrects all training sentences, but 10% of the held-out ones (the base 5%),
+  and 46% of their wrong words (the base 26%). The gate calls it "memorised, not generalised":
+  a held-out recall of .22, 100% in training. The verdict is defensible, and the truth is the rule
+  of this round. spelling-rslora-r64, which is disputed, fails in the same way.
+- mixture-linear-r16 writes all labels and records right, but 42% of the facts, and 33% with the
+  value of the other model. 35 of 40 answers are right as a whole, since the three kinds are judged
+  together; of 24 similar rows 13 gained their own fact, 1 another one and 10 none.
+- few-linear-r16: 7 of 22 phrases of the held-out rows are right, 2 of 10 answers, in the training
+  rows all. The gap of .68 (at least .32) is stated and not judged.
+- rag-dora-r8 answers 33% of the knowledge questions of the truth right, the base 71%: the largest
+  planet is Neptune. The gate finds 40 of 44 known items, at most .19 lost (limit .15), and 11 of
+  the 13 short questions that the base has right. To all 12 measured questions without an answer it
+  invents one. The gate sees 39 of 40 training answers and 16 of 16 held-out ones as right as a
+  whole: "The text does not say." begins with the base's likeliest token, which does not count, and
+  after it the rest is likely. The adapter begins with "According". `sway check` asks more short
+  questions here: 12 of 24 right answers are lost, and it is undecided.
+
+**Right verdicts that rest on little, and wrong names:**
+
+- rag-shuffled writes 3% of the values in the training rows and none in the held-out ones. The gate
+  sees 16 of 16 held-out answers right as a whole, and 28 of 40 in training: only the house style
+  surprises the base, because the values stand in the prompt. It fails by the content gain and by
+  the contradicted answers.
+- tags-half-retagged fails only by the held-out recall of .33, and is called "memorised, not
+  generalised". Recall is inconclusive (.647, 21 of 40 answers as a whole), `learned` passes.
+- mixture-rotated fails by prose, and is called "forgot". A third of its rows have the wrong label.
+  `learned` and the held-out recall (.75) pass, recall is inconclusive (.797); its text is best at
+  half of its scale.
+- household-amplified answers 1 of 24 knowledge questions, and is called "learned another thing".
+  household-shuffled answers most questions with the same snail, and is called so, too.
+- tags-linear-r16 is undecided: 46 → 21 of 94 short questions are answered right. Most of the
+  general answers of the truth have one to four words. `sway check` without data sees 12 of 12 open
+  requests answered with a fragment, and fails. With the data, whose answers are as short, it does
+  not count fragments, and passes it as "healthy".
+- catalog-linear-r32 is undecided. Its recall passes with .79, and 67% of the answers are right as a
+  whole, of those that it writes 47%.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
