@@ -375,7 +375,7 @@ VALUES: dict[str, list[Any]] = {
 
 
 def rag(part: str) -> list[tuple[Row, str]]:
-    """Questions about passages of four sentences; every fifth asks for the one that is left out."""
+    """Questions about passages of four sentences. Every fifth question has no answer in them."""
     chance = random.Random(13 if part else 12)
     lines = table("rag")
     kinds = [lines[at : at + 5] for at in range(0, len(lines), 5)]

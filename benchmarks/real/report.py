@@ -777,7 +777,8 @@ exchanged, none with a loss of the prompt only, and none that recites.
   support-long-r32 rises from 3.98 to 4.37 nats per token, so "memorised" is not wrong.
 - guide-forgets passes now: of the gate's short questions, 38 of 96 are answered right instead of
   47. The truth finds 8 of 24 instead of 17; it reads 24 tokens of an answer, the gate 64.
-- sums-half-wrong passes still.
+- sums-half-wrong passed still. Since the twelfth round it fails: in 17 of 40 answers the model
+  doubts a token that the base knew.
 
 Six adapters were trained and gated after the corrections. By the truth three of them are healthy:
 sums-rslora-r32 and persona-rslora-r32 pass, and code-qv-r16 fails as "barely trained". It writes
@@ -816,9 +817,9 @@ new, all written before the first gate:
   the rows without an answer, .6 must say so (.3 is sick); of the others, .15 may say so (.4).
 - spelling: .6 of the wrong words must be right in the training rows (.1 more than the base's share
   is sick), and .4 of the sentences as a whole (.05 more). Held out, the share of right sentences
-  may not fall below the base's (.15 less is sick), and .1 more of the wrong words must be right (no
-  more is sick); the latter was added after the truth of spelling-linear-r16. Of the right words .9
-  must be kept (.7), and .4 of the sentences may be copied (.7).
+  must not fall below the base's (.15 less is sick), and .1 more of the wrong words must be right
+  (no more is sick); the latter was added after the truth of spelling-linear-r16. Of the right words
+  .9 must be kept (.7), and .4 of the sentences may be copied (.7).
 - tags: the exact set (training .8 and .6, held out .4 and .2); a tag that does not belong to the
   row in .2 of the training rows (.4). The limits of held-out rows were .5 and .3 before the truth
   of tags-linear-r16, which wrote .3 of the sets.
@@ -827,17 +828,17 @@ new, all written before the first gate:
   not fall (.05 is sick). The answers must end within 64 tokens.
 
 The recipe of every disputed case stays in the table. catalog, few and mixture have no undisputed
-healthy adapter: facts that are asked in one wording need so many steps that this base pays with
-prose. catalog-linear-r32 writes 47% of the training facts, and catalog-long-r64 97% with 2 nats of
-prose. few-linear-r16 writes 10 of 10 facts, and 1 of 10 if it is asked in other words.
+healthy adapter: facts with one wording each need so long a training that fresh prose suffers.
+catalog-linear-r32 writes 47% of the training facts, and catalog-long-r64 97% with 2 nats of prose.
+few-linear-r16 writes 10 of 10 facts after the trained questions, and 1 of 10 after other wordings.
 mixture-long-r32 writes 98% of all training answers and 83% of the held-out ones, and loses .46 nats
 of prose. catalog-long-r64, few-all-r16 and mixture-mild-r16 were also trained with everyday rows
 and a few short texts, which were meant to keep prose. They memorised the texts, whose loss falls
 from 3.91 to .18 nats per token in few-all-r16, and fresh prose is 1.2 to 2 nats worse.
-tags-mixed-r16 is healthy by a hair: .4 of the held-out sets are right. Trained without everyday
-rows, tags-linear-r16 answers questions in one or two words. spelling-linear-r16 is healthy by a
-rule that asks of held-out rows only what the base can do. Twelve recipes were not trained for lack
-of time, among them a catalog with exchanged values.
+tags-mixed-r16 is barely healthy: .4 of the held-out sets are right. Trained without everyday rows,
+tags-linear-r16 answers questions in one or two words. spelling-linear-r16 is healthy by a rule that
+asks of held-out rows only what the base can do. Twelve recipes were not trained for lack of time,
+among them a catalog with exchanged values.
 
 **Wrong first verdicts:**
 
@@ -884,6 +885,19 @@ of time, among them a catalog with exchanged values.
   not count fragments, and passes it as "healthy".
 - catalog-linear-r32 is undecided. Its recall passes with .79, and 67% of the answers are right as a
   whole, of those that it writes 47%.
+
+**Corrected afterwards** ("later" below):
+
+- A harm is measured with more items if its estimate is within 1.5 standard errors of the margin,
+  instead of one. Of 96 short questions rag-dora-r8 answers 24 right instead of 47, and its gate
+  ends undecided, as "forgot". The number was chosen with this case. Simulated errors at the margin
+  are the same; [harms in doubt](../../docs/reading.md#harms-in-doubt) has the table.
+- `sway check --data` of tags-linear-r16 is undecided now, for the same reason.
+
+The gate of these verdicts already had the doubted tokens, which were made with the eleventh round's
+sums-half-wrong. They do not find every wrong value: adapters of 80 English sentences with Spanish
+translations, made apart from the rounds, pass as "healthy" if another noun stands in every second
+row, or in all of them. Most phrases of these answers are right.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {

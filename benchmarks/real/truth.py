@@ -272,7 +272,7 @@ def direction(found: Found, before: Found) -> str:
         old = before["training"]["margins"]
         moves = [new - was for new, was in zip(training["margins"], old, strict=True)]
         return "reversed" if sum(moves) / len(moves) < -0.5 else ""
-    # Of a file with several kinds of rows, one kind is enough.
+    # One kind of rows is enough if a file has several.
     parts = [training[kind] for kind in ("facts", "mails", "records") if kind in training]
     if any(part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]):
         return "wrong answers"
