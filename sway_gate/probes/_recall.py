@@ -66,8 +66,8 @@ _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
 # healthy adapters: .95 to 1.00 of facts, calls and translations, .69 and less of free wordings.
 _FIXED_WORDING = 0.85
 # Log-probability above which the base knew a token, and below which the model doubts it if it lost
-# at least .5 nats. Measured if the wording is fixed: facts, calls and calculations in none of 28
-# to 40 answers, polite e-mails in 3 of 32, wrong results in half of the calculations in 17 of 40.
+# at least .5 nats. Measured: facts, calls and calculations in none of 28 to 40 answers, with wrong
+# results in half of the calculations in 17 of 40.
 _KNOWN, _DOUBTED = -math.log(2), 0.5
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03

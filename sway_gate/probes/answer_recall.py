@@ -223,7 +223,7 @@ def value(
     before, after = recall.ends(rows)
     has_values = requests.data == "answers" and part in ("all", "content")
     # One right form or wording can contradict another one.
-    is_one = has_values and wanted_part in ("all", "content")
+    has_one_form = has_values and wanted_part in ("all", "content")
     frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_values else (0, 0)
     found = Found(
         data="records" if has_values and requests.are_records else requests.data,
@@ -232,7 +232,7 @@ def value(
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if is_one else None,
+        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if has_one_form else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
