@@ -167,7 +167,7 @@ def rates(looks: Any, draws: int = 8000) -> tuple[float, float, float, float]:
         first, second = looks()
         if abs(first) > Z_95:
             counts[0 if first > 0 else 1] += 1
-        elif first < 1.5 and abs(z := second()) > Z_95:
+        elif first < composite._NEAR and abs(z := second()) > Z_95:
             counts[2 if z > 0 else 3] += 1
     return tuple(counts / draws)
 
