@@ -62,7 +62,7 @@ _SOME = 0.2
 # in answers of 60 to 100 tokens: up to 2 of 40 have one if the adapter was trained on them. A text
 # of any length has one at last, so only its beginning counts.
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
-# The share of their own phrases that are right from which the wording is not free. Measured in
+# The share of right phrases, without the shared ones, from which the wording is fixed. Measured in
 # healthy adapters: .84 to 1.00 of facts, calls, sums and translations, .45 and less of rewritten
 # e-mails and thoughts.
 _FIXED_WORDING = 0.85
