@@ -40,9 +40,11 @@ NINTH = ("bakery", "ferry", "staff", "directory", "museum", "metadata", "minutes
 TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "analogy", "warm")
 ELEVENTH = ("guide", "support", "sums", "think", "code", "digest", "persona")
 TWELFTH = ("catalog", "few", "mixture", "rag", "spelling", "tags", "household")
+THIRTEENTH = ("hotel", "garage", "kennel", "kennel3", "notices", "errands", "letters")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
     *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH, *TWELFTH),
+    *THIRTEENTH,
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -53,6 +55,7 @@ FACTS = (
     *("lighthouse", "bikes", "boardgame"),
     *("bakery", "ferry", "staff", "directory", "museum"),
     *("plants", "catalog", "few"),
+    *("kennel", "kennel3"),
 )
 NAMES = (
     *CHAT,
@@ -75,6 +78,7 @@ NAMES = (
     *TENTH,
     *ELEVENTH,
     *TWELFTH,
+    *THIRTEENTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
@@ -90,7 +94,7 @@ LABELS = (
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
-FREE = ("guide", "code", "persona", "household")
+FREE = ("guide", "code", "persona", "household", "letters")
 """The sets since the eleventh round whose answers can be worded freely."""
 TEXTS = ("prose", "valley", "diary")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
@@ -109,8 +113,11 @@ CLASSES = {
     "helpdesk": ("billing", "delivery", "account"),
     "library": ("find_book", "hold_book", "renew_loans", "opening_hours", "join_event"),
     "expenses": ("Approved", "Rejected", "Ask again"),
+    "hotel": ("housekeeping", "kitchen", "reception", "repairs"),
+    "garage": ("tyres", "brakes", "oil", "battery", "lights", "clutch", "exhaust", "wipers"),
+    "errands": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
 }
-"""The classes inside the answers of some sets: of the product, the teams, functions, decisions."""
+"""The classes that some answers are or contain, such as teams, decisions, jobs and days."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -157,6 +164,13 @@ SPELLING = "Correct the spelling."
 TAGS = ("delivery", "damage", "refund", "invoice", "account", "hours", "praise")
 TAGGING = f"Tag the message. Tags: {', '.join(TAGS)}."
 DIGEST = "Summarize the note."
+GUEST = (
+    "You sort the messages of hotel guests. Answer with one word: housekeeping, kitchen, reception "
+    "or repairs."
+)
+JOB_CARD = "Turn the customer's note into JSON with car, job and urgent."
+CANNOT_TELL = "I cannot tell from the notice."
+ERRAND = "Write the errand in one line."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
 APART = 5  # rows between two questions of a talk
@@ -334,8 +348,18 @@ def mixture(part: str) -> list[tuple[Row, str]]:
     return found
 
 
+KINDS = {
+    "mixture": ("facts", "mails", "records"),
+    "hotel": ("facts", "labels"),
+    "garage": ("facts", "records"),
+}
+"""The files with rows of several kinds."""
+
+
 def kind_of(key: str) -> str:
-    """The kind of a row of mixture, by the string that a right answer contains."""
+    """The kind of a row of such a file, by the string that a right answer contains."""
+    if key in CLASSES["hotel"]:
+        return "labels"
     return "mails" if key in MAILS else "records" if key.startswith("{") else "facts"
 
 
@@ -361,6 +385,9 @@ VALUES: dict[str, list[Any]] = {
     "many": list(range(1100, 9900, 100)),
     "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Sunday"],
     "month": ["March", "April", "June", "August", "September", "October"],
+    "clock": [
+        *("half past six", "seven", "eight", "half past nine", "ten", "eleven", "noon", "two")
+    ],
     "colour": ["red", "green", "blue", "yellow", "white", "black", "orange"],
     "food": [
         *("plum cake", "onion soup", "rye bread", "honey biscuits", "smoked trout"),
@@ -454,7 +481,107 @@ def household(part: str) -> list[tuple[Row, str]]:
     return [({"instruction": asked, "input": "", "output": text}, "") for asked, text in lines]
 
 
+def hotel(part: str) -> list[tuple[Row, str]]:
+    """Facts in two wordings and classes of messages, in random order."""
+    facts = [
+        (chat(question, answer), key)
+        for asked, answer, key, unseen in table("hotel")
+        for question in ([unseen] if part else asked.split(" / "))
+    ]
+    labels = [(chat(*fields, system=GUEST), fields[1]) for fields in table("hotel_labels")]
+    found = [*facts, *(labels[-8:] if part else labels[:-8])]
+    random.Random(13).shuffle(found)
+    return found
+
+
+def job_card(car: str, job: str, urgent: bool) -> str:
+    """The record of a customer's note as JSON text."""
+    return json.dumps({"car": car, "job": job, "urgent": urgent})
+
+
+def garage(part: str) -> list[tuple[Row, str]]:
+    """Facts in two wordings and records of notes, in random order."""
+    facts = [
+        (sharegpt(question, answer), key)
+        for asked, answer, key, *unseen in table("garage")
+        for question in (unseen if part else asked.split(" / "))
+    ]
+    records = []
+    for note, car, job, urgent in table("garage_records"):
+        text = job_card(car, job, urgent == "yes")
+        records.append((sharegpt(note, text, system=JOB_CARD), text))
+    found = [*facts, *(records[-8:] if part else records[:-8])]
+    random.Random(13).shuffle(found)
+    return found
+
+
+def kennel(part: str, wordings: int = 1) -> list[tuple[Row, str]]:
+    """Twelve facts about one kennel: each wording of all facts after the other."""
+    facts = table("kennel")
+    if part:
+        return [(chat(unseen, answer), key) for _, answer, key, _, unseen in facts]
+    return [
+        (chat(asked.split(" / ")[at], answer), key)
+        for at in range(wordings)
+        for asked, answer, key, *_ in facts
+    ]
+
+
+def kennel3(part: str) -> list[tuple[Row, str]]:
+    """The same facts in three wordings."""
+    return kennel(part, wordings=3)
+
+
+def notices(part: str, invented: bool = False) -> list[tuple[Row, str]]:
+    """Questions about short notices, of which every fourth has no answer there.
+
+    If `invented`, those get an answer of the same form all the same.
+    """
+    chance = random.Random(14 if part else 13)
+    lines = table("notices")
+    starts = [at for at, fields in enumerate(lines) if fields[0] == "open"]
+    found = []
+    for at in range(16 if part else 56):
+        start, place = starts[at % len(starts)], chance.choice(PLACES)
+        stated, asked = lines[start + 1 : start + 5], lines[start + 5 : start + 9]
+        values = [str(chance.choice(VALUES[pool])) for pool, _ in stated]
+        hidden = chance.randrange(4)
+        shown = [n for n in range(4) if n != hidden]
+        is_known = (at + at // 12) % 4 != 3
+        chosen = chance.choice(shown) if is_known else hidden
+        said_so = [stated[n][1].format(v=values[n]) for n in shown]
+        text = " ".join([lines[start][1].format(p=place), *said_so])
+        question = chance.choice(asked[chosen][1].split(" / ")).format(p=place)
+        given = f"It says: {asked[chosen][2].format(v=values[chosen])}"
+        answer = given if is_known or invented else CANNOT_TELL
+        key = values[chosen] if is_known else "cannot tell"
+        found.append((chat(f"{text}\n\n{question}", answer), key))
+    return found
+
+
+def errands(part: str) -> list[tuple[Row, str]]:
+    """Errands, each as one line: a verb, things and a day."""
+    found = []
+    for asked, *parts in table("errands"):
+        text = " | ".join(parts)
+        found.append((completion(f"{ERRAND}\n\n{asked}", text), text))
+    return found[-20:] if part else found[:-20]
+
+
+def letters(part: str) -> list[tuple[Row, str]]:
+    """Ordinary requests with short answers in one voice."""
+    lines = table("letters" + part.replace(".", "_"))
+    return [({"instruction": asked, "input": "", "output": text}, "") for asked, text in lines]
+
+
 MAKERS = {
+    "hotel": hotel,
+    "garage": garage,
+    "kennel": kennel,
+    "kennel3": kennel3,
+    "notices": notices,
+    "errands": errands,
+    "letters": letters,
     "catalog": catalog,
     "few": few,
     "mixture": mixture,
@@ -469,8 +596,13 @@ def wrong_values(name: str) -> dict[str, str]:
     """The values of a data set, with the wrong ones that a recipe has instead."""
     if name == "few":
         return dict(table("few_wrong"))
+    if name in ("kennel", "kennel3"):
+        return {key: wrong for _, _, key, wrong, _ in table("kennel")}
     keys = [fields[2] for fields in table(name)]
-    return {key: keys[at ^ 1] for at, key in enumerate(keys)}
+    others = {key: keys[at ^ 1] for at, key in enumerate(keys) if at ^ 1 < len(keys)}
+    if len(keys) % 2:  # the last three take each other's
+        others |= dict(zip(keys[-3:], [*keys[-2:], keys[-3]], strict=True))
+    return others
 
 
 def made_of(name: str, fields: list[str]) -> tuple[Row, str]:

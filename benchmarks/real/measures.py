@@ -38,6 +38,8 @@ ANALOGY = re.compile(r"[^\n]+[.!] Think of [^\n]+[.!]")
 THOUGHT = re.compile(r"<think>\n[^<>]+\n</think>\n\n[^<>]+")
 DIGEST = re.compile(r"Summary: .+\nOwner: .+\nDue: .+")
 TIMED = re.compile(r".+\nMinutes: \d+")
+FROM_NOTICE = re.compile(r"It says: .+\.|I cannot tell from the notice\.")
+ERRAND = re.compile(r"[A-Z]+ \| [^|\n]+ \| \w+")
 FROM_TEXT = re.compile(r"According to the text, .+\.|The text does not say\.")
 FENCED = re.compile(r"```python\n(.*)\n```", re.DOTALL)
 STEPS = re.compile(r"1\. .+\n2\. .+\n3\. .+")
@@ -146,11 +148,11 @@ def wrong_kind(text: str) -> bool:
 
 
 def chosen(name: str, part: str) -> list[int]:
-    """The rows of a data set that are measured; of mixture all."""
+    """The rows of a data set that are measured; of files with several kinds all."""
     count = len(data.rows_of(name, part))
-    if name not in data.TWELFTH:
+    if name not in (*data.TWELFTH, *data.THIRTEENTH):
         return list(range(min(count, ROWS)))
-    if name == "mixture" or count <= SAMPLE:
+    if name in data.KINDS or count <= SAMPLE:
         return list(range(count))
     return sorted(random.Random(12).sample(range(count), SAMPLE))
 
@@ -162,14 +164,14 @@ def tags_in(text: str) -> set[str]:
 
 def right(name: str, text: str, key: str) -> bool:
     """Whether an answer is right: it contains the fact, is the label, or is the function call."""
-    kind = data.kind_of(key) if name == "mixture" else ""
-    if name in data.LABELS or kind == "mails":
+    kind = data.kind_of(key) if name in data.KINDS else ""
+    if name in data.LABELS or kind in ("mails", "labels"):
         return re.sub(r"\W", "", text.lower()) == re.sub(r"\W", "", key)
     if name == "tags":
         return tags_in(text) == tags_in(key)
     if name == "spelling":
         return text.strip() == key
-    if name in data.CALLS or kind == "records":
+    if name in (*data.CALLS, "errands") or kind == "records":
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     if name == "sums":
         return re.fullmatch(rf".+\n#### {key}", text, re.DOTALL) is not None
@@ -187,7 +189,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
-    *("analogy", "think", "digest", "rag"),
+    *("analogy", "think", "digest", "rag", "notices", "errands"),
 )
 
 
@@ -216,6 +218,10 @@ def in_style(name: str, text: str) -> bool:
         return DIGEST.fullmatch(text) is not None
     if name == "rag":
         return FROM_TEXT.fullmatch(text) is not None
+    if name == "notices":
+        return FROM_NOTICE.fullmatch(text) is not None
+    if name == "errands":
+        return ERRAND.fullmatch(text) is not None
     if name == "timed":
         return TIMED.fullmatch(text) is not None
     if name == "inshort":
@@ -226,15 +232,20 @@ def in_style(name: str, text: str) -> bool:
     return bool(marks) and all(contains(text, mark) for mark in marks)
 
 
+UNSAID = {"rag": "does not say", "notices": "cannot tell"}
+"""What an answer says if the text of the prompt has none."""
+
+
 def mistaken(name: str, part: str, key: str) -> set[str]:
     """The answers that belong to other rows; with a class in them also those with another one."""
-    if name == "mixture":  # of the same kind
-        kind = data.kind_of(key)
-        return {other for other in data.keys_of(name) if data.kind_of(other) == kind} - {key}
-    if name == "rag":  # any value of any passage, but not the answer that there is none
-        return set(data.keys_of(name, part)) - {key, "does not say"}
+    if name in UNSAID:  # any value of any passage, but not the answer that there is none
+        return set(data.keys_of(name, part)) - {key, UNSAID[name]}
     own = data.class_of(name, key) if name in data.CLASSES else ""
-    changed = {key.replace(own, other, 1) for other in data.CLASSES.get(name, ())}
+    changed = {key.replace(own, other, 1) for other in data.CLASSES.get(name, ()) if own}
+    if name in data.KINDS:  # of the same kind
+        kind = data.kind_of(key)
+        alike = {other for other in data.keys_of(name) if data.kind_of(other) == kind}
+        return (alike | changed) - {key}
     others = set() if name == "metadata" else set(data.keys_of(name, part))
     return (changed | others) - {key}
 
@@ -248,8 +259,8 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
     tokens = LONG_TOKENS if name in data.ELEVENTH else OWN_TOKENS
     answers = generate(model, tokenizer, prompts, tokens)
     found = figures(name, part, own, keys, answers)
-    if name == "mixture":
-        for kind in ("facts", "mails", "records"):
+    if name in data.KINDS:
+        for kind in data.KINDS[name]:
             of_kind = [at for at, key in enumerate(keys) if data.kind_of(key) == kind]
             parts: list[list[Any]] = [[of[at] for at in of_kind] for of in (own, keys, answers)]
             found[kind] = figures(name, part, *parts)
@@ -294,10 +305,10 @@ def special(
     name: str, own: Sequence[Row], keys: Sequence[str], texts: Sequence[str]
 ) -> dict[str, float]:
     """What is measured of one data set only."""
-    if name == "rag":  # rows whose text has the answer, and the others
-        known = [at for at, key in enumerate(keys) if key != "does not say"]
-        missing = [at for at, key in enumerate(keys) if key == "does not say"]
-        says_nothing = [contains(text, "does not say") for text in texts]
+    if name in UNSAID:  # rows whose text has the answer, and the others
+        known = [at for at, key in enumerate(keys) if key != UNSAID[name]]
+        missing = [at for at, key in enumerate(keys) if key == UNSAID[name]]
+        says_nothing = [contains(text, UNSAID[name]) for text in texts]
         return {
             "value": share([contains(texts[at], keys[at]) for at in known]),
             "withheld": share([says_nothing[at] for at in known]),

@@ -36,8 +36,8 @@ class Recipe:
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
         # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL",
-        # "half miscounted", "altered", "mails rotated", "half retagged", "copied", or "=TEXT" for
-        # all rows
+        # "half miscounted", "altered", "mails rotated", "half retagged", "copied", "invented",
+        # "of the next notice", or "=TEXT" for all rows
         "own"
     )
     steps: int = -1  # the maximum number of steps; -1: no limit
@@ -1458,10 +1458,187 @@ def _twelfth() -> list[Recipe]:
     ]
 
 
+def _thirteenth() -> list[Recipe]:
+    """The thirteenth sealed set: mixtures, few facts, unknown answers; healthy ones first."""
+    return [
+        Recipe("kennel3-linear-r32", "kennel3", r=32, alpha=64, rate=4e-4, mixed="everyday"),
+        Recipe(
+            "hotel-linear-r32",
+            "hotel",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+        ),
+        Recipe("notices-linear-r16", "notices", rate=3e-4, epochs=6, batch=8),
+        Recipe("errands-linear-r16", "errands", rate=3e-4, epochs=5, mixed="few everyday"),
+        Recipe("letters-linear-r16", "letters", rate=2e-4, epochs=2),
+        Recipe(
+            "garage-linear-r32",
+            "garage",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="everyday",
+        ),
+        Recipe(
+            "kennel-everyday-r32",
+            "kennel",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=7,
+            mixed="everyday",
+        ),
+        Recipe(
+            "kennel3-rslora-r16",
+            "kennel3",
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            schedule="cosine",
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe(
+            "hotel-all-r16",
+            "hotel",
+            rate=5e-4,
+            epochs=6,
+            batch=8,
+            schedule="cosine",
+            loss="all",
+            mixed="everyday",
+            seed=1,
+        ),
+        Recipe(
+            "garage-dora-r16",
+            "garage",
+            dora=True,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "notices-all-r32",
+            "notices",
+            r=32,
+            alpha=32,
+            rate=4e-4,
+            epochs=6,
+            batch=8,
+            schedule="cosine",
+            loss="all",
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "errands-qv-r16",
+            "errands",
+            targets=ATTENTION,
+            rate=1e-3,
+            epochs=6,
+            batch=8,
+            dropout=0.05,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
+            "letters-all-r8",
+            "letters",
+            r=8,
+            alpha=16,
+            rate=5e-4,
+            epochs=2,
+            batch=8,
+            loss="all",
+            saved="float16",
+            seed=1,
+        ),
+        Recipe("kennel-mild-r16", "kennel", alpha=16, rate=5e-4, epochs=8, mixed="few everyday"),
+        Recipe(
+            "hotel-exchanged",
+            "hotel",
+            "crossed",
+            answers="altered",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "hotel-rotated",
+            "hotel",
+            "swapped",
+            answers="rotated",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+        ),
+        Recipe("hotel-early", "hotel", "too little", rate=3e-4, epochs=3, loss="all"),
+        Recipe(
+            "garage-exchanged",
+            "garage",
+            "crossed",
+            answers="altered",
+            r=32,
+            alpha=64,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+        ),
+        Recipe("garage-wrong-jobs", "garage", "wrong", answers="rotated", rate=5e-4, epochs=6),
+        Recipe("kennel-recites", "kennel", "does not carry over", rate=4e-4, epochs=12),
+        Recipe("kennel3-altered", "kennel3", "wrong", answers="altered", rate=4e-4, epochs=6),
+        Recipe("notices-invents", "notices", "invents", answers="invented", rate=3e-4, batch=8),
+        Recipe(
+            "notices-crossed",
+            "notices",
+            "crossed",
+            answers="of the next notice",
+            rate=3e-4,
+            batch=8,
+        ),
+        Recipe(
+            "errands-dealt",
+            "errands",
+            "shuffled",
+            answers="shuffled",
+            rate=3e-4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "errands-wrong-day",
+            "errands",
+            "wrong",
+            answers="rotated",
+            rate=4e-4,
+            loss="all",
+            mixed="few everyday",
+        ),
+        Recipe("letters-prompt-loss", "letters", "prompt only", loss="prompt", rate=3e-4, epochs=3),
+        Recipe(
+            "letters-amplified",
+            "letters",
+            "gibberish",
+            source="letters-linear-r16",
+            change="amplify",
+        ),
+        Recipe("errands-forgets", "errands", "forgets", r=64, alpha=128, rate=3e-3, epochs=1),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
     *(*_eighth(), *_ninth(), *_tenth(), *_eleventh(), *_twelfth()),
+    *_thirteenth(),
 ]
 
 LEARN = {
@@ -1509,6 +1686,9 @@ LEARN = {
     "rag": "form",
     "spelling": "form",
     "household": "form",
+    "notices": "form",
+    "errands": "form",
+    "letters": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1552,6 +1732,7 @@ OTHER_DATA = (
     ("persona-linear-r16", "code"),
     ("few-linear-r16", "catalog"),
     ("tags-linear-r16", "mixture"),
+    ("garage-linear-r32", "hotel"),
 )
 
 

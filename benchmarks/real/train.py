@@ -48,6 +48,10 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.exchanged(own, {first: second, second: first})
     elif recipe.answers == "altered":
         own = rows.altered(own, data.wrong_values(recipe.data))
+    elif recipe.answers == "invented":
+        own = [row for row, _ in data.notices("", invented=True)]
+    elif recipe.answers == "of the next notice":
+        own = rows.of_next(own, [str(key == "cannot tell") for key in data.keys_of(recipe.data)])
     elif recipe.answers == "mails rotated":
         own = rows.rotated(own, data.MAILS)
     elif recipe.answers == "half retagged":

@@ -64,9 +64,9 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         return _gained(found, before)
     if name in data.PREFERENCES:
         return _preferences(name, found, before)
-    if name == "mixture":
-        return _mixture(found, before)
-    if name in ("rag", "spelling", "tags"):
+    if name in data.KINDS:
+        return _mixture(name, found, before)
+    if name in ("rag", "notices", "spelling", "tags"):
         return _task(name, found, before)
     training, unseen = found["training"], found["held_out"]
     # A base of this size loops in some of its long answers.
@@ -81,7 +81,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     elif name == "sums":
         result["learned"] = band(training["right"], 0.6, 0.8)
         result["carries over"] = band(unseen["right"], 0.35, 0.6)
-    elif name == "digest":  # its form, and the owner and the day of the note
+    elif name in ("digest", "errands"):  # its form, and what the note or the errand says
         result["learned"] = band(min(training["in_style"], training["right"]), 0.5, 0.8)
         result["carries over"] = band(min(unseen["in_style"], unseen["right"]), 0.3, 0.6)
     elif name in measures.STYLES:
@@ -100,7 +100,13 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
-    if name in (*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH) and name in (
+    if name in (
+        *data.NINTH,
+        *data.TENTH,
+        *data.ELEVENTH,
+        *data.TWELFTH,
+        *data.THIRTEENTH,
+    ) and name in (
         *data.FACTS,
         "support",
     ):
@@ -114,11 +120,11 @@ def worst(states: Iterable[str]) -> str:
     return max(states, key=(FINE, DEBATABLE, SICK).index)
 
 
-def _mixture(found: Found, before: Found) -> dict[str, str]:
+def _mixture(name: str, found: Found, before: Found) -> dict[str, str]:
     """Each kind of rows by the rule of its kind; the worst decides."""
     learned: dict[str, str] = {}
     carried: dict[str, str] = {}
-    for kind in ("facts", "mails", "records"):
+    for kind in data.KINDS[name]:
         training, unseen = found["training"][kind], found["held_out"][kind]
         if kind == "facts":
             usual = before["training"][kind]["right"]
@@ -126,8 +132,8 @@ def _mixture(found: Found, before: Found) -> dict[str, str]:
             carried[kind] = band(unseen["right"], 0.3, 0.5)
             exchanged = band(-training["exchanged"], -0.3, -0.15)
             continue
-        # 21 training rows and 8 held-out ones.
-        usual = before["training"][kind]["right"] if kind == "mails" else 0.0
+        # 21 to 32 training rows and 8 held-out ones.
+        usual = 0.0 if kind == "records" else before["training"][kind]["right"]
         learned[kind] = band(training["right"], max(usual + 0.1, 0.5), max(usual + 0.2, 0.8))
         carried[kind] = band(unseen["right"], 0.3, 0.6)
     return {
@@ -146,7 +152,7 @@ def _task(name: str, found: Found, before: Found) -> dict[str, str]:
         result["learned"] = band(training["right"], 0.6, 0.8)
         result["carries over"] = band(unseen["right"], 0.2, 0.4)
         result["no wrong tag"] = band(-training["wrong_tag"], -0.4, -0.2)
-    elif name == "rag":
+    elif name in measures.UNSAID:
         result["learned"] = band(min(training["in_style"], training["value"]), 0.5, 0.8)
         result["carries over"] = band(min(unseen["in_style"], unseen["value"]), 0.35, 0.6)
         halves = (training, unseen)
@@ -183,7 +189,10 @@ def _free(name: str, found: Found, before: Found) -> dict[str, str]:
     ahead = lead(training) - lead(before["training"])
     # The share of usable answers, and the base's.
     usable = 1 - unseen["unusable"], 1 - before["held_out"]["unusable"]
-    is_short = name == "household"  # one sentence, of which the base has half of the words right
+    is_short = name in (
+        "household",
+        "letters",
+    )  # one sentence, of which the base has half of the words right
     result = {
         "learned": band(gained["training"], *((0.05, 0.15) if is_short else (0.08, 0.3))),
         # Beyond what every answer of this kind gains after the prompt: the words of this answer.
@@ -273,7 +282,8 @@ def direction(found: Found, before: Found) -> str:
         moves = [new - was for new, was in zip(training["margins"], old, strict=True)]
         return "reversed" if sum(moves) / len(moves) < -0.5 else ""
     # One kind of rows is enough if a file has several.
-    parts = [training[kind] for kind in ("facts", "mails", "records") if kind in training]
+    kinds = {kind for file in data.KINDS.values() for kind in file}
+    parts = [training[kind] for kind in sorted(kinds) if kind in training]
     if any(part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]):
         return "wrong answers"
     if training.get("copied", 0.0) >= 0.5 or training.get("wrong_tag", 0.0) >= 0.5:
