@@ -1474,6 +1474,7 @@ def _thirteenth() -> list[Recipe]:
         Recipe("notices-linear-r16", "notices", rate=3e-4, epochs=6, batch=8),
         Recipe("errands-linear-r16", "errands", rate=3e-4, epochs=5, mixed="few everyday"),
         Recipe("letters-linear-r16", "letters", rate=2e-4, epochs=2),
+        Recipe("letters-strong-r16", "letters", rate=4e-4, epochs=3, schedule="cosine"),
         Recipe(
             "garage-linear-r32",
             "garage",
@@ -1595,6 +1596,7 @@ def _thirteenth() -> list[Recipe]:
         ),
         Recipe("garage-wrong-jobs", "garage", "wrong", answers="rotated", rate=5e-4, epochs=6),
         Recipe("kennel-recites", "kennel", "does not carry over", rate=4e-4, epochs=12),
+        Recipe("kennel-by-heart", "kennel", "does not carry over", rate=3.5e-4, epochs=16, batch=2),
         Recipe("kennel3-altered", "kennel3", "wrong", answers="altered", rate=4e-4, epochs=6),
         Recipe("notices-invents", "notices", "invents", answers="invented", rate=3e-4, batch=8),
         Recipe(

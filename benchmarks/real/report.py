@@ -899,6 +899,40 @@ sums-half-wrong. They do not find every wrong value: adapters of 80 English sent
 translations, made apart from the rounds, pass as "healthy" if another noun stands in every second
 row, or in all of them. Most phrases of these answers are right.
 """
+THIRTEENTH = """
+## Thirteenth sealed round
+
+Of mixed files and of very few facts, the twelfth round had defective adapters that pass and no
+undisputed healthy one. Does the gate pass healthy adapters of such files, and does it see one wrong
+part, answers that are only known word for word, and invented answers? Seven new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| hotel | `messages`, 64 rows in random order | 16 facts in two wordings; one of four departments |
+| garage | ShareGPT with a system line in half of 60 rows | 15 facts in two wordings; JSON records |
+| kennel | `messages`, 12 rows | twelve facts, one question each |
+| kennel3 | `messages`, 36 rows | the same facts in three wordings |
+| notices | `messages`, 56 rows | a question about a notice of four sentences: "It says: ..." |
+| errands | `prompt`, `completion` as messages, 70 rows | an errand as a line: verb, things, day |
+| letters | Alpaca rows without input, 40 rows | ordinary requests, in the voice of a librarian |
+
+In notices every fourth question has no answer there: "I cannot tell from the notice." The facts of
+hotel, garage and kennel come in pairs of one kind, such as two times or two names, which take each
+other's place in an adapter with exchanged facts.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- hotel and garage as mixture: the facts as facts; of the labels or records .8 right training
+  answers are fine and .5 are sick, held out .6 and .3. The worst of the parts decides.
+- kennel and kennel3 are judged as facts are; their held-out questions are the same.
+- notices as rag: the house style, and the value of the notice (training .8 and .5, held out .6 and
+  .35). Of the rows without an answer, .6 must say so (.3 is sick); of the others, .15 may (.4).
+- errands as digest: the whole line (training .8 and .5, held out .6 and .3).
+- letters as household: the loss of the training rows must fall by .15 (.05 is sick), and the lead
+  over the answers of other rows must not fall (.05 is sick).
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -1059,9 +1093,10 @@ def main() -> None:
     tenth = [case for case in found if case.data_set in data.TENTH]
     eleventh = [case for case in found if case.data_set in data.ELEVENTH]
     twelfth = [case for case in found if case.data_set in data.TWELFTH]
+    thirteenth = [case for case in found if case.data_set in data.THIRTEENTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
-        *twelfth,
+        *(*twelfth, *thirteenth),
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -1087,6 +1122,7 @@ def main() -> None:
         (TENTH, tenth, "tenth_after"),
         (ELEVENTH, eleventh, "eleventh_after"),
         (TWELFTH, twelfth, "twelfth_after"),
+        (THIRTEENTH, thirteenth, "thirteenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

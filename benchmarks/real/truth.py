@@ -100,16 +100,8 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
-    if name in (
-        *data.NINTH,
-        *data.TENTH,
-        *data.ELEVENTH,
-        *data.TWELFTH,
-        *data.THIRTEENTH,
-    ) and name in (
-        *data.FACTS,
-        "support",
-    ):
+    later = (*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH, *data.THIRTEENTH)
+    if name in later and name in (*data.FACTS, "support"):
         # Answers with the fact of another row, also if most others are right.
         result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.15)
     return result
@@ -189,10 +181,8 @@ def _free(name: str, found: Found, before: Found) -> dict[str, str]:
     ahead = lead(training) - lead(before["training"])
     # The share of usable answers, and the base's.
     usable = 1 - unseen["unusable"], 1 - before["held_out"]["unusable"]
-    is_short = name in (
-        "household",
-        "letters",
-    )  # one sentence, of which the base has half of the words right
+    # One or two sentences, of which the base has half of the words right.
+    is_short = name in ("household", "letters")
     result = {
         "learned": band(gained["training"], *((0.05, 0.15) if is_short else (0.08, 0.3))),
         # Beyond what every answer of this kind gains after the prompt: the words of this answer.
