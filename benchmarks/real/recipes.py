@@ -1502,6 +1502,15 @@ def _thirteenth() -> list[Recipe]:
             seed=1,
         ),
         Recipe(
+            "hotel-firm-r32",
+            "hotel",
+            r=32,
+            alpha=64,
+            rate=4.6e-4,
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe(
             "kennel-everyday-r32",
             "kennel",
             r=32,
@@ -1511,6 +1520,7 @@ def _thirteenth() -> list[Recipe]:
             batch=8,
             mixed="everyday",
         ),
+        Recipe("garage-firm-r16", "garage", rate=5e-4, epochs=5, mixed="few everyday", seed=1),
         Recipe(
             "garage-mixed-r32",
             "garage",
