@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import RowRecall
+from sway_gate.details import KindRecall, RowRecall, Verbatim
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -62,14 +62,16 @@ _SOME = 0.2
 # in answers of 60 to 100 tokens: up to 2 of 40 have one if the adapter was trained on them. A text
 # of any length has one at last, so only its beginning counts.
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
-# The share of right phrases, without the shared ones, from which the wording is fixed. Measured in
-# healthy adapters: .84 to 1.00 of facts, calls, sums and translations, .45 and less of rewritten
-# e-mails and thoughts.
-_FIXED_WORDING = 0.85
-# Log-probability above which the base knew a token, and below which the model doubts it if it lost
-# at least .5 nats. Measured: facts, calls and calculations in none of 28 to 40 answers, with wrong
-# results in half of the calculations in 17 of 40.
-_KNOWN, _DOUBTED = -math.log(2), 0.5
+# The share of answers with at most one difference from which the wording is fixed. Measured: .94 to
+# 1.00 of facts, calls and calculations, learned or with other values; .80 of facts with three
+# wordings each, .59 and less of rewritten e-mails, summaries, functions and styles. With fewer
+# answers, chance decides.
+_FIXED, MIN_ANSWERS = 0.9, 10
+# Measured: .84 to 1.00 of the phrases of facts, calls, sums and translations, .71 of headlines.
+_NEARLY_ALL = 0.85
+# Log-probability of a token that training ruled out: 5%. Measured: exchanged facts 1%, facts that
+# are learned by half 15%.
+_RULED_OUT = -3.0
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03
 _RESOLUTION = 1e-3
@@ -209,12 +211,18 @@ def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> 
     return found if part == "form" else (0, 0)
 
 
-def is_fixed(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> bool:
-    """Whether the model recalls nearly all phrases that the answers do not share: their wording is
-    not free. False if they are too few, or if the backend does not show them."""
-    rows, part = recalled(view, requests, nats, part="content")
-    found, right = sum(row.surprising for row in rows), sum(row.right for row in rows)
-    return part == "content" and right >= _FIXED_WORDING * found
+def is_fixed(rows: Sequence[RowRecall]) -> bool:
+    """Whether the model wrote most answers with at most one difference: so their wording is not
+    free. If it differs, it is in a value."""
+    near = sum(row.differences <= 1 for row in rows)
+    return len(rows) >= MIN_ANSWERS and near >= _FIXED * len(rows)
+
+
+def is_recalled(rows: Sequence[RowRecall]) -> bool:
+    """Whether the model shows that the wording is fixed although the base would allow others: it
+    recalls nearly all phrases, too."""
+    found = pooled(rows)
+    return found is not None and found.share >= _NEARLY_ALL and is_fixed(rows)
 
 
 def _of_part(
@@ -263,7 +271,8 @@ def _row(
         others=others[0],
         others_right=others[1],
         contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
-        doubted=_is_doubted(base[:stop, 0], own[:stop, 0]),
+        differences=len(_phrases(~is_first)),
+        replaced=_is_replaced(base[:stop, 0], own[:stop, 0], is_first),
     )
 
 
@@ -273,13 +282,12 @@ def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
     return bool((is_less_likely & ~is_first)[:_MAX_TOKENS].any())
 
 
-def _is_doubted(before: Floats, now: Floats) -> bool:
-    """Whether the model doubts a token that the base knew, from log-probabilities.
-
-    The first token can be the beginning of another right wording.
-    """
-    is_doubted = (before > _KNOWN) & (now < _KNOWN) & (now < before - _DOUBTED)
-    return bool(is_doubted[1:_MAX_TOKENS].any())
+def _is_replaced(before: Floats, now: Floats, is_first: Mask) -> bool:
+    """Whether training changed a token that is not the most probable one, and it became less likely
+    or is still unlikely, from the log-probabilities of an answer's tokens."""
+    is_changed = np.abs(now - before) >= _SMALL
+    is_other = (now < before) | (now < _RULED_OUT)
+    return bool((is_changed & is_other & ~is_first).any())
 
 
 def geometric_mean(tokens: Floats) -> float | None:
@@ -423,10 +431,39 @@ def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
     return sum(row.right == row.surprising for row in counted), len(counted)
 
 
-def contradicted(rows: Sequence[RowRecall], *, is_fixed: bool) -> int:
-    """Number of answers in which training taught another token. `is_fixed`: whether the model
-    learned the wording. Then doubts count, too: not only tokens that became very unlikely."""
-    return sum(row.contradicted or (is_fixed and row.doubted) for row in rows)
+def by_kind(
+    rows: Sequence[RowRecall], kinds: Sequence[Sequence[int]], part: Part
+) -> list[KindRecall]:
+    """The recall of each kind of rows in which a token is surprising; none if all are one kind."""
+    found = [[rows[i] for i in kind] for kind in kinds] if len(kinds) > 1 else []
+    return [
+        KindRecall(
+            answer=weakest_first(own, part)[0].answer,
+            recall=share.share,
+            effective_n=share.effective_n,
+        )
+        for own in found
+        if (share := pooled(own))
+    ]
+
+
+def verbatim(rows: Sequence[RowRecall], kinds: Sequence[Sequence[int]]) -> list[Verbatim]:
+    """How many answers of each kind the model writes word for word, of kinds with fixed wording.
+
+    Word for word, the end apart: each token is the most probable one after the tokens before it,
+    so greedy decoding writes the answer.
+    """
+    found = [[rows[i] for i in kind] for kind in kinds]
+    return [
+        Verbatim(
+            answer=max(own, key=lambda row: row.differences).answer,
+            rows=len(own),
+            verbatim=sum(not row.differences for row in own),
+            replaced=sum(row.replaced for row in own),
+        )
+        for own in found
+        if is_fixed(own)
+    ]
 
 
 def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:

@@ -43,12 +43,16 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, a token counts,
-  too, that the base knew and that the model doubts: its probability was above .5 and is below .5,
-  with at least .5 nats less, and it is not the first one. So wrong results of calculations count,
-  which do not surprise the base. Not judged if the share is below the limit, with fewer than 10
-  answers, of labels, or if the form is judged or the wording is free: one right answer can
-  contradict another one
+  In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
+  limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free:
+  one right answer can contradict another one
+- answers word for word: if at most one in ten answers has other most probable tokens at several
+  positions, their wording is fixed, and what differs is a value. Then the share of answers without
+  any difference, which greedy decoding writes, must reach `assert_recall_gte`. It counts wrong
+  tokens that do not surprise the base, such as results of calculations. Each kind of rows is judged
+  by itself: rows with the same system message whose answers are records, are shared by at least
+  3 rows, or are other texts. Kinds with fewer than 10 rows are judged together. Not judged if the
+  share reaches the limit, or if the form is judged or the wording is free
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -60,8 +64,8 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
-- fixed wording: if the model recalls at least 85% of the phrases that the answers do not share, at
-  least 7, it shows that their wording is not free. With `learn: auto` all phrases count then
+- with `learn: auto`, a wording that would be judged as a form or as free is fixed if the model also
+  recalls at least 85% of all phrases
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -72,9 +76,10 @@ frame, facts that are partly invented .45 to .63, answers dealt to the wrong que
 another document .04 to .07. Lift of raw prose: learned .20 to .25, half the scale .12, a quarter
 .06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
 answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
-with the results of half of the calculations wrong .43, functions that belong to other requests .40,
-other data .80 to .93. End of the answer: learned .99, base .14 to .36, an adapter at four times its
-scale .01. It does not show whether the answers generalize: generalization does.
+functions that belong to other requests .40, other data .80 to .93. Word for word: learned .75 to
+1.00, half of the results, facts or functions wrong .45 to .55, learned by half .50, exchanged facts
+0 to .08. End of the answer: learned .99, base .14 to .36, an adapter at four times its scale .01.
+It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -94,36 +99,41 @@ In a suite:
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from sway_gate.conversation import are_records
-from sway_gate.details import CONTRADICTED, Details, RowRecall
+from sway_gate.details import CONTRADICTED, VERBATIM, Details, RowRecall, Verbatim
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import _wanted as wanted
+from sway_gate.probes._kinds import kinds
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import MAX_OVERLAP, AnswerRecall
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import fraction_below, mean_above
+from sway_gate.stats import fraction_below, mean_above, share_above
 
 KIND = Kind(
     category="attribution",
     units="share",
     resolution=1e-3,
     better="more",
+    stands_alone=True,
     uses_nulls=False,
 )
 
 
-# Chance decides if answers are fewer.
-_MIN_ANSWERS = 10
 # Measured: functions .53 and .55 on training and held-out rows, summaries .54 and .51.
 _CARRIED_OVER = 5 / 7
+# The share of wrong answers. Measured: exchanged values .6 and .7, wrong results .5, facts that are
+# learned by half .1.
+_REPLACED = 1 / 3
 
 
 class Requests(NamedTuple):
@@ -141,9 +151,10 @@ class Found(Details, frozen=True, kw_only=True):
     answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
     judged, the surprising phrases that most answers share, and how many are right.
     `held_out_recall`: the recall on held-out rows, of free text only and None without such rows.
-    `contradicted`: answers that are contradicted, None if this is not judged. `change`: mean
-    change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
-    ends the answer, under the base and now."""
+    `contradicted`: answers that are contradicted, None if this is not judged. `verbatim`: the
+    kinds of rows with a fixed wording. `change`: mean change of the tokens that count in nats.
+    `end_before`, `end`: mean probability of the token that ends the answer, under the base and
+    now."""
 
     data: recall.Data
     part: wanted.Part = "all"
@@ -156,6 +167,7 @@ class Found(Details, frozen=True, kw_only=True):
     end_before: float | None
     end: float | None
     rows: list[RowRecall]
+    verbatim: list[Verbatim] | UnsetType = UNSET
 
 
 def requests(spec: AnswerRecall, context: Context) -> Requests:
@@ -168,7 +180,7 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     has_values = data == "answers" and context.learn != "form"
     records = has_values and are_records([row.answer for row in found.rows])
     rows = recall.requests(found.rows, *further)
-    held_out = _held_out(context) if has_values and not records else []
+    held_out = _held_out(context) if data == "answers" and not records else []
     return Requests(data, rows, deciding, records, held_out)
 
 
@@ -201,19 +213,18 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    is_fixed = requests.data == "answers" and recall.is_fixed(
-        view, requests.rows, spec.surprise_nats
-    )
-    wanted_part = (
-        "all" if is_fixed and context.learn == "auto" else _wanted(context, requests, view)
-    )
-    rows, part = recall.recalled(
+    measured = partial(
+        recall.recalled,
         view,
         requests.rows,
         spec.surprise_nats,
         of_labels=requests.data == "labels",
-        part=wanted_part,
     )
+    wanted_part = _wanted(context, requests, view)
+    if context.learn == "auto" and wanted_part in ("form", "free") and requests.data == "answers":
+        rows, _ = measured(part="all")
+        wanted_part = "all" if recall.is_recalled(rows) else wanted_part
+    rows, part = measured(part=wanted_part)
     share = recall.pooled(rows)
     if share is None:
         raise Skip(
@@ -232,28 +243,42 @@ def value(
         frame=frame[0],
         frame_right=frame[1],
         held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if has_one_form else None,
+        contradicted=sum(row.contradicted for row in rows) if has_one_form else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
         rows=recall.weakest_first(rows, part),
+        verbatim=(has_one_form and _verbatim(requests, rows)) or UNSET,
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
 
 
+def _verbatim(requests: Requests, rows: Sequence[RowRecall]) -> list[Verbatim]:
+    return recall.verbatim(rows, kinds(requests.rows, recall.MIN_ANSWERS))
+
+
 def _held_out_recall(
     spec: AnswerRecall, requests: Requests, view: ViewAnswers, part: wanted.Part
 ) -> float | None:
-    """The recall on held-out rows if their wording is a bit free: more than a name, and shorter
-    than a paragraph."""
-    if part not in ("all", "content") or not requests.held_out:
+    """The recall on held-out rows if their wording is a bit free: of a form, or of answers that are
+    more than a name, and shorter than a paragraph."""
+    if part == "free" or not requests.held_out:
         return None
-    rows, counted = recall.recalled(view, requests.held_out, spec.surprise_nats, part=part)
-    if counted == "free" or recall.are_long(rows) or not recall.are_more_than_names(rows):
-        return None
+    is_form = part == "form"
+    rows, counted = recall.recalled(
+        view,
+        requests.held_out,
+        spec.surprise_nats,
+        part=part,
+        like=requests.rows if is_form else (),
+    )
+    is_of_form = counted == "form"
+    has_values = recall.are_more_than_names(rows) and not recall.are_long(rows)
     share = recall.pooled(rows)
-    return share.share if share else None
+    if counted == "free" or not share or not (is_of_form or has_values):
+        return None
+    return share.share
 
 
 def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> wanted.Part:
@@ -271,6 +296,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
     if found.data == "records" and recall.can_be_whole(found.rows):
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
+    recalls += _of_verbatim(spec, reading, symptom)
     _, ends = recall.ends(found.rows)
     if not ends:
         return [*recalls, *_of_contradicted(spec, reading)]
@@ -286,11 +312,32 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     return [*recalls, *_of_contradicted(spec, reading), ended]
 
 
+def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) -> Iterator[Bound]:
+    """The kinds of rows that do not reach the limit. They share the error: each can fail."""
+    found, limit = reading.details.verbatim or [], spec.assert_recall_gte
+    for number, kind in enumerate(found, 1):
+        if kind.verbatim >= limit * kind.rows:
+            continue
+        share = reading.error_share / len(found)
+        # Half an answer more: Yates' correction (1934), since a kind can have few rows.
+        test = share_above((kind.verbatim + 0.5) / kind.rows, kind.rows, limit, share)
+        test = test._replace(estimate=kind.verbatim / kind.rows)
+        is_replaced = kind.replaced >= _REPLACED * (kind.rows - kind.verbatim)
+        yield Bound(
+            f"{VERBATIM}, kind {number}" if len(found) > 1 else VERBATIM,
+            test,
+            limit,
+            symptom="learned another thing" if is_replaced else symptom,
+            n=kind.rows,
+            supply=Supply.growing(recall.MAX_ROWS, reading.reserve),
+        )
+
+
 def _of_contradicted(spec: AnswerRecall, reading: Reading[Found]) -> Iterator[Bound]:
     """A few answers can be wrong in the data. Few rows cannot show that the share is small."""
     found, limit = reading.details, spec.assert_contradicted_lt
     n = len(found.rows)
-    if n < _MIN_ANSWERS or found.contradicted is None or found.contradicted < limit * n:
+    if n < recall.MIN_ANSWERS or found.contradicted is None or found.contradicted < limit * n:
         return
     test = fraction_below(found.contradicted, n, limit, reading.error_share)
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
@@ -331,6 +378,9 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     text = recall.described(found.rows, found.data, found.part)
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
+    if found.verbatim:
+        kinds = ", ".join(f"{kind.verbatim} of {kind.rows}" for kind in found.verbatim)
+        text += f"; {kinds} answers word for word"
     if found.contradicted:
         text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:
