@@ -64,9 +64,10 @@ _SOME = 0.2
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
 # The share of answers with at most one difference from which the wording is fixed. Measured: .94 to
 # 1.00 of facts, calls and calculations, learned or with other values; .80 of facts with three
-# wordings each, .59 and less of rewritten e-mails, summaries, functions and styles. With fewer
-# answers, chance decides.
-_FIXED, MIN_ANSWERS = 0.9, 10
+# wordings each, .59 and less of rewritten e-mails, summaries, functions and styles.
+_FIXED = 0.9
+# Rows of a kind that is judged by itself. With fewer, chance decides about its wording.
+MIN_KIND = 6
 # Measured: .84 to 1.00 of the phrases of facts, calls, sums and translations, .71 of headlines.
 _NEARLY_ALL = 0.85
 # Log-probability of a token that training ruled out: 5%. Measured: exchanged facts 1%, facts that
@@ -215,7 +216,7 @@ def is_fixed(rows: Sequence[RowRecall]) -> bool:
     """Whether the model wrote most answers with at most one difference: so their wording is not
     free. If it differs, it is in a value."""
     near = sum(row.differences <= 1 for row in rows)
-    return len(rows) >= MIN_ANSWERS and near >= _FIXED * len(rows)
+    return len(rows) >= MIN_KIND and near >= _FIXED * len(rows)
 
 
 def is_recalled(rows: Sequence[RowRecall]) -> bool:

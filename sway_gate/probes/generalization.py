@@ -94,6 +94,7 @@ KIND = Kind(
 )
 
 _MATRIX_ROWS = 12
+_MIN_KIND = 10
 
 
 class Requests(NamedTuple):
@@ -211,7 +212,7 @@ def value(
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None
     is_counted = part in ("all", "content")
-    own_kinds = kinds(requests.held_out, recall.MIN_ANSWERS) if is_counted else []
+    own_kinds = kinds(requests.held_out, _MIN_KIND) if is_counted else []
     found = Found(
         held_out_rows=requests.unseen.rows,
         repeated=requests.unseen.repeated,
