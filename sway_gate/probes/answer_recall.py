@@ -153,8 +153,8 @@ class Found(Details, frozen=True, kw_only=True):
     answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
     judged, the surprising phrases that most answers share, and how many are right.
     `held_out_recall`: the recall on held-out rows, of free text only and None without such rows.
-    `contradicted`: answers that are contradicted, None if this is not judged. `verbatim`: the
-    kinds of rows with a fixed wording. `change`: mean change of the tokens that count in nats.
+    `contradicted`: answers that are contradicted, None if this is not judged. `word_for_word`:
+    the kinds of rows with a fixed wording. `change`: mean change of the tokens that count in nats.
     `end_before`, `end`: mean probability of the token that ends the answer, under the base and
     now."""
 
@@ -169,7 +169,7 @@ class Found(Details, frozen=True, kw_only=True):
     end_before: float | None
     end: float | None
     rows: list[RowRecall]
-    verbatim: list[Verbatim] | UnsetType = UNSET
+    word_for_word: list[Verbatim] | UnsetType = UNSET
 
 
 def requests(spec: AnswerRecall, context: Context) -> Requests:
@@ -250,7 +250,7 @@ def value(
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
         rows=recall.weakest_first(rows, part),
-        verbatim=(has_one_form and _verbatim(requests, rows)) or UNSET,
+        word_for_word=(has_one_form and _verbatim(requests, rows)) or UNSET,
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
@@ -316,7 +316,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
 
 def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) -> Iterator[Bound]:
     """The kinds of rows that do not reach the limit. They share the error: each can fail."""
-    found, limit = reading.details.verbatim or [], spec.assert_recall_gte
+    found, limit = reading.details.word_for_word or [], spec.assert_recall_gte
     for number, kind in enumerate(found, 1):
         if kind.verbatim >= limit * kind.rows:
             continue
@@ -380,9 +380,9 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     text = recall.described(found.rows, found.data, found.part)
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
-    if found.verbatim:
-        kinds = ", ".join(f"{kind.verbatim} of {kind.rows}" for kind in found.verbatim)
-        text += f"; {kinds} answers word for word"
+    if found.word_for_word:
+        counts = ", ".join(f"{kind.verbatim} of {kind.rows}" for kind in found.word_for_word)
+        text += f"; {counts} answers word for word"
     if found.contradicted:
         text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:

@@ -109,7 +109,6 @@ LABELS = {
     "training_recall": "recall on training rows",
     "true": "training text",
     "unended": "answers without an end",
-    "verbatim": "word for word",
     "view": "adapter",
     "wants_content": "content wanted",
     "weakest": "weakest first",

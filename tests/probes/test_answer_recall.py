@@ -246,7 +246,7 @@ def test_the_wording_of_forms_and_prose_is_not_fixed() -> None:
     for learn, sections in (("form", ROWS), ("content", PROSE), ("auto", PROSE)):
         result = verbatim(range(24), -3.5, learn, sections)
         assert "word for word" not in result.message
-        assert "verbatim" not in result.details
+        assert "word_for_word" not in result.details
 
 
 def test_a_wrong_kind_of_rows_is_not_averaged() -> None:
@@ -275,7 +275,7 @@ def test_kinds_at_the_limit_seldom_fail(kinds: int, rows: int) -> None:
 
 def reading(kinds: list[Verbatim]) -> Reading[probe.Found]:
     found = probe.Found(
-        data="answers", change=1.0, end_before=None, end=None, rows=[], verbatim=kinds
+        data="answers", change=1.0, end_before=None, end=None, rows=[], word_for_word=kinds
     )
     return Reading(1.0, np.ones(4), found)
 
