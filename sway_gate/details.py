@@ -148,9 +148,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     and `end`: the probability of the token that ends the answer, None if the row has no such token;
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
     and `others_right`: the same, of those that are counted apart; `contradicted`: whether training
-    made one of its tokens very unlikely; `differences`: how often another token is the most
-    probable one now before the end, up to 4 neighbouring tokens counting once; `replaced`: whether
-    training taught another token there (see answer_recall)."""
+    made one of its tokens very unlikely; `differences`: values before the end that differ from what
+    the model writes; `replaced`: whether training taught another token (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -166,15 +165,6 @@ class RowRecall(Item, frozen=True, kw_only=True):
     contradicted: bool = False
     differences: int = 0
     replaced: bool = False
-
-
-class KindRecall(Item, frozen=True, kw_only=True):
-    """The recall of one kind of rows. `answer`: its weakest one; `effective_n`: the number of
-    independent phrases."""
-
-    answer: str
-    recall: float
-    effective_n: float
 
 
 class Verbatim(Item, frozen=True, kw_only=True):

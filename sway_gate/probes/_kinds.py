@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from sway_gate.conversation import Prompt, are_records, completion_text
 from sway_gate.measurements import TeacherForced
 
-# Rows that share a label, or a fixed reply such as "The text does not say."
-_REPEATED = 3
+# Words of a label or another short answer, and rows that share a fixed reply such as "The text does
+# not say."
+_SHORT, _REPEATED = 4, 3
 
 
 def kinds(requests: Sequence[TeacherForced], least: int) -> list[list[int]]:
     """The numbers of the rows of each kind.
 
     Rows are of one kind if they have the same system message and the same form of answer: a
-    record, an answer that several rows share, or another text. The rows of all kinds with fewer
-    than `least` rows are one kind, and part of the largest one if they are still fewer.
+    record, a label or another short or repeated answer, or another text. The rows of all kinds with
+    fewer than `least` rows are one kind, and part of the largest one if they are still fewer.
     """
     texts = [completion_text(request.completion).strip() for request in requests]
     times = Counter(texts)
     found: dict[tuple[str, str], list[int]] = {}
     for i, (request, text) in enumerate(zip(requests, texts, strict=True)):
-        is_record = are_records([request.completion])
-        form = "record" if is_record else "repeated" if times[text] >= _REPEATED else "text"
+        is_short = len(text.split()) <= _SHORT or times[text] >= _REPEATED
+        form = "record" if are_records([request.completion]) else "short" if is_short else "text"
         found.setdefault((_system(request.prompt), form), []).append(i)
     large = [rows for rows in found.values() if len(rows) >= least]
     rest = sorted(i for rows in found.values() if len(rows) < least for i in rows)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import KindRecall, RowRecall, Verbatim
+from sway_gate.details import RowRecall, Verbatim
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -63,13 +63,16 @@ _SOME = 0.2
 # of any length has one at last, so only its beginning counts.
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
 # The share of answers with at most one difference from which the wording is fixed. Measured: .94 to
-# 1.00 of facts, calls and calculations, learned or with other values; .80 of facts with three
-# wordings each, .59 and less of rewritten e-mails, summaries, functions and styles.
+# 1.00 of facts, calls and calculations, learned or with other values; .88 of facts with three
+# wordings each, .62 and less of rewritten e-mails, summaries, functions and styles.
 _FIXED = 0.9
 # Rows of a kind that is judged by itself. With fewer, chance decides about its wording.
 MIN_KIND = 6
 # Measured: .84 to 1.00 of the phrases of facts, calls, sums and translations, .71 of headlines.
 _NEARLY_ALL = 0.85
+# Log-probability of a first token that is still one of several. The longest value, in tokens: a
+# telephone number, a date. Log-probability below which a token surprises.
+_CHOSEN, _VALUE, _SURPRISING = math.log(0.2), 12, -3.0
 # Log-probability of a token that training ruled out: 5%. Measured: exchanged facts 1%, facts that
 # are learned by half 15%.
 _RULED_OUT = -3.0
@@ -152,12 +155,17 @@ def _are_enough(part: Part, counted: Sequence[Mask], *, is_held_out: bool) -> bo
 
 
 def _phrases(mask: Mask) -> list[slice]:
-    """The runs of neighbouring tokens in the mask; a long one is several phrases."""
+    """The phrases of the tokens in the mask."""
+    return _runs(mask, _PHRASE)
+
+
+def _runs(mask: Mask, longest: int) -> list[slice]:
+    """The runs of neighbouring tokens in the mask; a long one is several runs."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return [
-        slice(first, min(first + _PHRASE, stop))
+        slice(first, min(first + longest, stop))
         for start, stop in edges.reshape(-1, 2)
-        for first in range(start, stop, _PHRASE)
+        for first in range(start, stop, longest)
     ]
 
 
@@ -272,7 +280,7 @@ def _row(
         others=others[0],
         others_right=others[1],
         contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
-        differences=len(_phrases(~is_first)),
+        differences=_differences(base[:stop, 0], own[:stop, 0], is_first),
         replaced=_is_replaced(base[:stop, 0], own[:stop, 0], is_first),
     )
 
@@ -281,6 +289,18 @@ def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
     """Whether a token became unlikely, from the log-probabilities of an answer's tokens."""
     is_less_likely = (now < -_UNLIKELY) & (now < before - _LESS_LIKELY)
     return bool((is_less_likely & ~is_first)[:_MAX_TOKENS].any())
+
+
+def _differences(before: Floats, now: Floats, is_first: Mask) -> int:
+    """How many values of an answer differ from what the model writes, from log-probabilities.
+
+    Up to 12 neighbouring tokens are one value. A first token that is still likely does not count,
+    since an answer can begin in several ways, nor does a token that surprises neither model and
+    that training did not change, such as a random digit.
+    """
+    differs = ~is_first & ((before < _SURPRISING) | (np.abs(now - before) >= _SMALL))
+    differs[:1] &= now[:1] < _CHOSEN
+    return len(_runs(differs, _VALUE))
 
 
 def _is_replaced(before: Floats, now: Floats, is_first: Mask) -> bool:
@@ -406,6 +426,11 @@ def can_be_whole(rows: Sequence[RowRecall]) -> bool:
     return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
 
 
+def are_enough(rows: Sequence[RowRecall]) -> bool:
+    """Whether the rows have enough surprising phrases that count."""
+    return sum(row.surprising for row in rows) >= _FEW
+
+
 def are_more_than_names(rows: Sequence[RowRecall]) -> bool:
     """Whether the answers have several surprising phrases on average, and enough of them."""
     found = sum(row.surprising + row.others for row in rows)
@@ -430,22 +455,6 @@ def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
     """Number of answers whose surprising phrases are all right, and of answers with some."""
     counted = [row for row in rows if row.surprising]
     return sum(row.right == row.surprising for row in counted), len(counted)
-
-
-def by_kind(
-    rows: Sequence[RowRecall], kinds: Sequence[Sequence[int]], part: Part
-) -> list[KindRecall]:
-    """The recall of each kind of rows in which a token is surprising; none if all are one kind."""
-    found = [[rows[i] for i in kind] for kind in kinds] if len(kinds) > 1 else []
-    return [
-        KindRecall(
-            answer=weakest_first(own, part)[0].answer,
-            recall=share.share,
-            effective_n=share.effective_n,
-        )
-        for own in found
-        if (share := pooled(own))
-    ]
 
 
 def verbatim(rows: Sequence[RowRecall], kinds: Sequence[Sequence[int]]) -> list[Verbatim]:

@@ -28,14 +28,15 @@ loses as much on the others. The interval is a t interval over rows.
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
 right; the message states the share of these answers. It depends on the length: if each phrase is
 right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
-20. So it is tested only of records.
+20. So it is tested only of records and of answers with a fixed wording.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
 - answers with held-out rows: five sevenths of `assert_recall_gte` are enough if the recall on at
   most 40 of these rows reaches that, too. What carries over was learned, and a summary or a
   function has many right wordings. This holds for answers with more than 4 surprising phrases on
-  average, as they can be worded in several ways, and not for long ones, records and labels
+  average, as they can be worded in several ways, and not for long ones, records and labels; if the
+  form is judged, it holds for all answers
 - raw prose: the lift must reach `assert_lift_gte`. answer_specificity tests whether this text
   gained more than others, and leakage whether it is recited
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
@@ -46,13 +47,16 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
   limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free:
   one right answer can contradict another one
-- answers word for word: if at most one in ten answers has other most probable tokens at several
-  positions, their wording is fixed, and what differs is a value. Then the share of answers without
-  any difference, which greedy decoding writes, must reach `assert_recall_gte`. It counts wrong
-  tokens that do not surprise the base, such as results of calculations. Each kind of rows is judged
-  by itself: rows with the same system message whose answers are records, are shared by at least
-  3 rows, or are other texts. Kinds with fewer than 6 rows are judged together. Not judged if the
-  share reaches the limit, or if the form is judged or the wording is free
+- answers word for word: if at most one in ten answers differs from what the model writes in two or
+  more values, their wording is fixed. A value is up to 12 neighbouring tokens that are not the most
+  probable ones. Then the share of answers without a difference must reach `assert_recall_gte`. So
+  wrong tokens count that do not surprise the base, such as results of calculations. Not counted are
+  a first token with a probability of at least .2, since an answer can begin in several ways, and
+  tokens that neither surprise the base nor changed by .5 nats, such as random digits
+- each kind of rows is judged word for word by itself: rows with the same system message whose
+  answers are records, are short (at most 4 words, or shared by 3 rows), or are other texts. Kinds
+  with fewer than 6 rows are judged together, and with the largest kind if they are still fewer. Not
+  judged if the share reaches the limit, or if the form is judged or the wording is free
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -77,8 +81,8 @@ another document .04 to .07. Lift of raw prose: learned .20 to .25, half the sca
 .06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
 answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
 functions that belong to other requests .40, other data .80 to .93. Word for word: learned .75 to
-1.00, half of the results, facts or functions wrong .45 to .55, learned by half .50, exchanged facts
-0 to .42. End of the answer: learned .99, base .14 to .36, an adapter at four times its scale .01.
+1.00, half of the results, facts or functions wrong .45 to .55, learned by half .53, exchanged facts
+0 to .08. End of the answer: learned .99, base .14 to .36, an adapter at four times its scale .01.
 It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
@@ -237,6 +241,7 @@ def value(
     has_values = requests.data == "answers" and part in ("all", "content")
     # One right form or wording can contradict another one.
     has_one_form = has_values and wanted_part in ("all", "content")
+    counted = "free" if part == "free" else wanted_part
     frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_values else (0, 0)
     found = Found(
         data="records" if has_values and requests.are_records else requests.data,
@@ -244,7 +249,7 @@ def value(
         wants_content=requests.data == "answers" and context.learn == "content",
         frame=frame[0],
         frame_right=frame[1],
-        held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
+        held_out_recall=_held_out_recall(spec, requests, view, counted),
         contradicted=sum(row.contradicted for row in rows) if has_one_form else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
@@ -267,20 +272,14 @@ def _held_out_recall(
     more than a name, and shorter than a paragraph."""
     if part == "free" or not requests.held_out:
         return None
-    is_form = part == "form"
+    like = requests.rows if part == "form" else ()
     rows, counted = recall.recalled(
-        view,
-        requests.held_out,
-        spec.surprise_nats,
-        part=part,
-        like=requests.rows if is_form else (),
+        view, requests.held_out, spec.surprise_nats, part=part, like=like
     )
-    is_of_form = counted == "form"
-    has_values = recall.are_more_than_names(rows) and not recall.are_long(rows)
     share = recall.pooled(rows)
-    if counted == "free" or not share or not (is_of_form or has_values):
-        return None
-    return share.share
+    has_values = recall.are_more_than_names(rows) and not recall.are_long(rows)
+    is_form = counted == "form" and recall.are_enough(rows)
+    return share.share if share and counted != "free" and (is_form or has_values) else None
 
 
 def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> wanted.Part:
@@ -318,18 +317,19 @@ def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) 
     """The kinds of rows that do not reach the limit. They share the error: each can fail."""
     found, limit = reading.details.word_for_word or [], spec.assert_recall_gte
     for number, kind in enumerate(found, 1):
-        if kind.verbatim >= limit * kind.rows:
-            continue
-        share = reading.error_share / len(found)
         # Half an answer more: Yates' correction (1934), since a kind can have few rows.
-        test = share_above((kind.verbatim + 0.5) / kind.rows, kind.rows, limit, share)
-        test = test._replace(estimate=kind.verbatim / kind.rows)
+        corrected = (kind.verbatim + 0.5) / kind.rows
+        if corrected >= limit:
+            continue
+        test = share_above(corrected, kind.rows, limit, reading.error_share / len(found))
         is_replaced = kind.replaced >= _REPLACED * (kind.rows - kind.verbatim)
+        has_another = is_replaced and reading.value >= _limit(spec, reading)
         yield Bound(
             f"{VERBATIM}, kind {number}" if len(found) > 1 else VERBATIM,
-            test,
+            test._replace(estimate=kind.verbatim / kind.rows),
             limit,
-            symptom="learned another thing" if is_replaced else symptom,
+            # If the recall is too low, it says what was learned instead.
+            symptom="learned another thing" if has_another else symptom,
             n=kind.rows,
             supply=Supply.growing(recall.MAX_ROWS, reading.reserve),
         )

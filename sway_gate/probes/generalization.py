@@ -21,8 +21,6 @@ that the prompt lists, it is the content gain.
 - the wording of long answers, with more than 10 surprising phrases on average, is free, too: their
   lift and their content gain are judged
 - records (see answer_recall): the share of whole answers must reach `assert_recall_gte`, too
-- if the rows are of several kinds with at least 10 rows (see answer_recall), each must reach
-  `assert_recall_gte`: it is judged by itself if its recall is below the limit
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
@@ -61,26 +59,23 @@ In a suite, with `held_out: questions.jsonl` at the top level of the spec:
       kind: generalization
 """
 
-from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from msgspec import UNSET, UnsetType
 
 from sway_gate.conversation import are_records
-from sway_gate.details import Details, KindRecall, RowRecall
+from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import _wanted as wanted
-from sway_gate.probes._kinds import kinds
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import Z_95, mean_above, share_above, share_difference
+from sway_gate.stats import Z_95, mean_above, share_difference
 from sway_gate.text import signed
 
 KIND = Kind(
@@ -94,7 +89,6 @@ KIND = Kind(
 )
 
 _MATRIX_ROWS = 12
-_MIN_KIND = 10
 
 
 class Requests(NamedTuple):
@@ -123,7 +117,6 @@ class Matrix(NamedTuple):
 class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `content`: the content gain of each row of the matrix;
     `lift_of_others`: the mean relative lift of their other answers.
-    `kinds`: the recall of each kind of rows, if the rows are of several kinds.
     `training_lift`: mean relative lift of the training rows if the wording is free. The gap is
     one of recalls, and None without surprising tokens in either part."""
 
@@ -142,7 +135,6 @@ class Found(Details, frozen=True, kw_only=True):
     first_before: int
     first: int
     rows: list[RowRecall]
-    kinds: list[KindRecall] | UnsetType = UNSET
 
 
 def requests(spec: Generalization, context: Context) -> Requests:
@@ -211,8 +203,6 @@ def value(
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None
-    is_counted = part in ("all", "content")
-    own_kinds = kinds(requests.held_out, _MIN_KIND) if is_counted else []
     found = Found(
         held_out_rows=requests.unseen.rows,
         repeated=requests.unseen.repeated,
@@ -229,7 +219,6 @@ def value(
         first_before=matrix.first_before if matrix else 0,
         first=matrix.first if matrix else 0,
         rows=recall.weakest_first(rows, part),
-        kinds=recall.by_kind(rows, own_kinds, part) or UNSET,
     )
     reserve = context.held_out_reserve
     if share:
@@ -251,7 +240,6 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
         quantity = "held-out lift" if found.part == "free" else "held-out recall"
         tests.append(Bound(quantity, test, least, symptom=symptom, supply=supply))
-        tests += _below_by_kind(found, least, reading, symptom, supply)
         if found.data == "records" and recall.can_be_whole(found.rows):
             share = reading.error_share
             tests.append(recall.of_whole(found.rows, least, share, symptom, supply))
@@ -273,19 +261,6 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
             )
         )
     return tests
-
-
-def _below_by_kind(
-    found: Found, limit: float, reading: Reading[Found], symptom: Symptom, supply: Supply
-) -> Iterator[Bound]:
-    """The kinds whose recall is below the limit. They share the error: each can fail."""
-    own = found.kinds or []
-    for number, kind in enumerate(own, 1):
-        if kind.recall < limit:
-            share = reading.error_share / len(own)
-            test = share_above(kind.recall, kind.effective_n, limit, share)
-            name = f"held-out recall, kind {number}"
-            yield Bound(name, test, limit, symptom=symptom, supply=supply)
 
 
 def summary(spec: Generalization, reading: Reading[Found]) -> str:

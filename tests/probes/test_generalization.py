@@ -420,20 +420,3 @@ def test_whole_answers_are_tested_of_records_only() -> None:
     result = run(lambda i: 3)
     assert result.details["data"] == "answers"
     assert "share of whole answers" not in {rule.name for rule in result.rules}
-
-
-def test_a_kind_of_rows_that_does_not_generalize_is_not_averaged() -> None:
-    """Every second answer is a record; `right` of them are right, and all texts."""
-    answers = [f'{{"keeper": {i}}}' if i % 2 else f"Keeper {i}." for i in range(40)]
-    held_out = rows(*((f"Who keeps gate {i}?", answer) for i, answer in enumerate(answers)))
-    for right, verdict in ((0, "fail"), (7, "warn"), (10, None)):
-        context = Context(TRAINING, held_out=held_out)
-        result = run(lambda i, n=right: 3 if i % 2 == 0 or i // 2 < n else 0, context=context)
-        found = {rule.name: rule.verdict for rule in result.rules}
-        assert found.get("held-out recall, kind 2") == verdict, result.message
-        assert "held-out recall, kind 1" not in found
-        assert [kind["recall"] for kind in result.details["kinds"]] == [1.0, right / 20]
-
-
-def test_rows_of_one_kind_are_not_listed() -> None:
-    assert "kinds" not in run(lambda i: 3).details

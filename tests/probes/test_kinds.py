@@ -11,17 +11,19 @@ def row(answer: str, system: str = "", prompt: str = "Hello?") -> TeacherForced:
     return TeacherForced(Conversation((*before, *messages)), Message("assistant", answer))
 
 
-TEXTS = [row(f"Answer {i}.") for i in range(6)]
+TEXTS = [row(f"The answer is number {i}.") for i in range(6)]
 LABELS = [row(("yes", "no")[i % 2]) for i in range(6)]
 RECORDS = [row(f'{{"id": {i}}}') for i in range(6)]
-JOKES = [row(f"Joke {i}.", system="Be funny.") for i in range(6)]
-PLAIN = [TeacherForced(f"Question {i}?", f" Answer {i}.") for i in range(6)]
+REPLIES = [row("The text does not say it.")] * 4
+JOKES = [row(f"This is my joke {i}.", system="Be funny.") for i in range(6)]
+PLAIN = [TeacherForced(f"Question {i}?", f" The answer is number {i}.") for i in range(6)]
 
 KINDS = {
     "one kind": (TEXTS, [range(6)]),
     "plain texts": (PLAIN, [range(6)]),
     "records": (TEXTS + RECORDS, [range(6), range(6, 12)]),
     "labels": (LABELS + TEXTS, [range(6), range(6, 12)]),
+    "a fixed reply": (TEXTS + REPLIES, [range(6), range(6, 10)]),
     "another system message": (TEXTS + JOKES, [range(6), range(6, 12)]),
     "few of the kinds": (TEXTS + RECORDS[:2] + JOKES[:2], [range(6), range(6, 10)]),
     "few of a kind": (TEXTS + RECORDS[:3], [range(9)]),
