@@ -116,8 +116,8 @@ from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import _wanted as wanted
-from sway_gate.probes._kinds import kinds
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
+from sway_gate.probes.row_kinds import kinds
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import MAX_OVERLAP, AnswerRecall
 from sway_gate.spec.schema import Reserve

@@ -2,7 +2,7 @@ import pytest
 
 from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import TeacherForced
-from sway_gate.probes._kinds import kinds
+from sway_gate.probes.row_kinds import kinds
 
 
 def row(answer: str, system: str = "", prompt: str = "Hello?") -> TeacherForced:
