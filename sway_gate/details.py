@@ -168,10 +168,11 @@ class RowRecall(Item, frozen=True, kw_only=True):
 
 
 class Verbatim(Item, frozen=True, kw_only=True):
-    """One kind of rows with a fixed wording. `answer`: one with the most differences; `verbatim`:
-    answers that the model writes word for word; `replaced`: answers in which training taught
-    another token."""
+    """One kind of rows with a fixed wording. `kind`: its name; `answer`: one with the most
+    differences; `verbatim`: answers that the model writes word for word; `replaced`: answers in
+    which training taught another token."""
 
+    kind: str
     answer: str
     rows: int
     verbatim: int

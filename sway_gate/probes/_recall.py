@@ -28,6 +28,7 @@ from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
 from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
+from sway_gate.probes.row_kinds import RowKind
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -457,21 +458,22 @@ def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
     return sum(row.right == row.surprising for row in counted), len(counted)
 
 
-def verbatim(rows: Sequence[RowRecall], kinds: Sequence[Sequence[int]]) -> list[Verbatim]:
+def verbatim(rows: Sequence[RowRecall], kinds: Sequence[RowKind]) -> list[Verbatim]:
     """How many answers of each kind the model writes word for word, of kinds with fixed wording.
 
     Word for word, the end apart: each token is the most probable one after the tokens before it,
     so greedy decoding writes the answer.
     """
-    found = [[rows[i] for i in kind] for kind in kinds]
+    found = [(kind.name, [rows[i] for i in kind.rows]) for kind in kinds]
     return [
         Verbatim(
+            kind=name,
             answer=max(own, key=lambda row: row.differences).answer,
             rows=len(own),
             verbatim=sum(not row.differences for row in own),
             replaced=sum(row.replaced for row in own),
         )
-        for own in found
+        for name, own in found
         if is_fixed(own)
     ]
 

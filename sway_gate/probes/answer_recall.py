@@ -316,7 +316,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
 def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) -> Iterator[Bound]:
     """The kinds of rows that do not reach the limit. They share the error: each can fail."""
     found, limit = reading.details.word_for_word or [], spec.assert_recall_gte
-    for number, kind in enumerate(found, 1):
+    for kind in found:
         # Half an answer more: Yates' correction (1934), since a kind can have few rows.
         corrected = (kind.verbatim + 0.5) / kind.rows
         if corrected >= limit:
@@ -325,7 +325,7 @@ def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) 
         is_replaced = kind.replaced >= _REPLACED * (kind.rows - kind.verbatim)
         has_another = is_replaced and reading.value >= _limit(spec, reading)
         yield Bound(
-            f"{VERBATIM}, kind {number}" if len(found) > 1 else VERBATIM,
+            f"{VERBATIM}, {kind.kind}" if len(found) > 1 else VERBATIM,
             test._replace(estimate=kind.verbatim / kind.rows),
             limit,
             # If the recall is too low, it says what was learned instead.
@@ -381,8 +381,12 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
     if found.word_for_word:
-        counts = ", ".join(f"{kind.verbatim} of {kind.rows}" for kind in found.word_for_word)
-        text += f"; {counts} answers word for word"
+        are_several = len(found.word_for_word) > 1
+        counts = [
+            f"{kind.verbatim} of {kind.rows} {kind.kind if are_several else 'answers'}"
+            for kind in found.word_for_word
+        ]
+        text += f"; {', '.join(counts)} word for word"
     if found.contradicted:
         text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:

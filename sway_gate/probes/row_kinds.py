@@ -5,6 +5,7 @@ An average over the file hides that the answers of one kind are wrong.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sway_gate.conversation import Prompt, are_records, completion_text
 from sway_gate.measurements import TeacherForced
@@ -14,8 +15,15 @@ from sway_gate.measurements import TeacherForced
 _SHORT, _REPEATED = 4, 3
 
 
-def kinds(requests: Sequence[TeacherForced], least: int) -> list[list[int]]:
-    """The numbers of the rows of each kind.
+class RowKind(NamedTuple):
+    """`name`: the form of its answers, numbered if several kinds have it; `rows`: their numbers."""
+
+    name: str
+    rows: list[int]
+
+
+def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
+    """The kinds of the rows.
 
     Rows are of one kind if they have the same system message and the same form of answer: a
     record, a label or another short or repeated answer, or another text. The rows of all kinds with
@@ -26,14 +34,24 @@ def kinds(requests: Sequence[TeacherForced], least: int) -> list[list[int]]:
     found: dict[tuple[str, str], list[int]] = {}
     for i, (request, text) in enumerate(zip(requests, texts, strict=True)):
         is_short = len(text.split()) <= _SHORT or times[text] >= _REPEATED
-        form = "record" if are_records([request.completion]) else "short" if is_short else "text"
+        is_record = are_records([request.completion])
+        form = "records" if is_record else "short answers" if is_short else "texts"
         found.setdefault((_system(request.prompt), form), []).append(i)
-    large = [rows for rows in found.values() if len(rows) >= least]
+    large = [(form, rows) for (_, form), rows in found.items() if len(rows) >= least]
     rest = sorted(i for rows in found.values() if len(rows) < least for i in rows)
     if len(rest) >= least or not large:
-        return [*large, rest]
-    max(large, key=len).extend(rest)
-    return large
+        large.append(("other rows", rest))
+    else:
+        max(large, key=lambda kind: len(kind[1]))[1].extend(rest)
+    return _numbered(large)
+
+
+def _numbered(found: Sequence[tuple[str, list[int]]]) -> list[RowKind]:
+    forms = [form for form, _ in found]
+    return [
+        RowKind(f"{form} {forms[: i + 1].count(form)}" if forms.count(form) > 1 else form, rows)
+        for i, (form, rows) in enumerate(found)
+    ]
 
 
 def _system(prompt: Prompt) -> str:

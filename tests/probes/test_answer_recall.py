@@ -11,6 +11,7 @@ from sway_gate.probes import _recall as recall
 from sway_gate.probes import answer_recall as probe
 from sway_gate.probes._frame import frames
 from sway_gate.probes.base import Context, DataRow, Reading, Skip
+from sway_gate.probes.row_kinds import RowKind
 from sway_gate.spec.probes import AnswerRecall
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.stats import Z_95
@@ -179,9 +180,10 @@ def test_a_fixed_wording_is_recalled_if_nearly_all_phrases_are() -> None:
 
 def test_answers_of_each_kind_with_a_fixed_wording_are_counted() -> None:
     rows = [answered(0)] * 10 + [answered(1, True, "b")] * 6 + [answered(0)] * 4 + [answered(3)] * 9
-    kinds = [range(10), range(10, 20), range(20, 29)]
+    numbers = {"texts": range(10), "records": range(10, 20), "other rows": range(20, 29)}
+    kinds = [RowKind(name, list(own)) for name, own in numbers.items()]
     first, second = recall.verbatim(rows, kinds)
-    assert (first.rows, first.verbatim, first.replaced) == (10, 10, 0)
+    assert (first.kind, first.rows, first.verbatim, first.replaced) == ("texts", 10, 10, 0)
     assert (second.answer, second.rows, second.verbatim, second.replaced) == ("b", 10, 4, 6)
 
 
@@ -294,9 +296,9 @@ def test_a_wrong_kind_of_rows_is_not_averaged() -> None:
     some = ROWS[:12] + with_gold('{{"keeper": {i}}}')[:12]
     result = verbatim(range(12, 24), -3.5, sections=some)
     found = {rule.name: rule.verdict for rule in result.rules}
-    assert found[f"{VERBATIM}, kind 2"] == "fail"
-    assert f"{VERBATIM}, kind 1" not in found
-    assert "12 of 12, 0 of 12 answers word for word" in result.message
+    assert found[f"{VERBATIM}, records"] == "fail"
+    assert f"{VERBATIM}, short answers" not in found
+    assert "12 of 12 short answers, 0 of 12 records word for word" in result.message
 
 
 @pytest.mark.parametrize("rows", one_fast(12, 6, 20, 40))
@@ -306,7 +308,8 @@ def test_kinds_at_the_limit_seldom_fail(kinds: int, rows: int) -> None:
     for _ in range(draws):
         right = rng.random((kinds, rows)) < 0.7
         found = [
-            Verbatim(answer="a", rows=rows, verbatim=int(row.sum()), replaced=0) for row in right
+            Verbatim(kind="texts", answer="a", rows=rows, verbatim=int(row.sum()), replaced=0)
+            for row in right
         ]
         rules = probe._of_verbatim(AnswerRecall(name="r"), reading(found), "barely trained")
         failed += any(bound.test.z < -Z_95 for bound in rules)
