@@ -453,9 +453,11 @@ def of_whole(
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
-    """Number of answers whose surprising phrases are all right, and of answers with some."""
+    """Number of answers that are right as a whole, and of answers with a surprising phrase: all of
+    these are right, and training taught no other token instead of one that the base knew."""
     counted = [row for row in rows if row.surprising]
-    return sum(row.right == row.surprising for row in counted), len(counted)
+    right = (row.right == row.surprising and not row.replaced for row in counted)
+    return sum(right), len(counted)
 
 
 def verbatim(rows: Sequence[RowRecall], kinds: Sequence[RowKind]) -> list[Verbatim]:

@@ -418,6 +418,14 @@ def test_records_with_a_free_text_need_not_be_right_as_a_whole() -> None:
     assert not recall.can_be_whole([structs.replace(row, surprising=0) for row in few])
 
 
+def test_an_answer_with_another_taught_token_is_not_right_as_a_whole() -> None:
+    """It does not surprise the base, as a value that is copied from the prompt."""
+    result = verbatim(range(0, 24, 4), -3.5, learn="form")
+    assert result.raw == 1.0
+    rows = [convert(row, RowRecall) for row in result.details["rows"]]
+    assert recall.whole(rows) == (18, 24)
+
+
 def test_a_phrase_is_right_if_all_its_tokens_are() -> None:
     assert [run(lambda i, n=n: n).raw for n in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
