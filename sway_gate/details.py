@@ -12,6 +12,8 @@ from msgspec import UNSET, UnsetType
 
 CONTRADICTED: Final = "share of contradicted answers"
 """The name of the rule on answers that training made less likely."""
+VERBATIM: Final = "share of word-for-word answers"
+"""The beginning of the names of the rules on answers with a fixed wording."""
 OWN_FACTS: Final = "share of similar rows with their own"
 """The beginning of the names of the rules on similar rows with exchanged facts."""
 NAME_CHARS: Final = 50
@@ -146,8 +148,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     and `end`: the probability of the token that ends the answer, None if the row has no such token;
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
     and `others_right`: the same, of those that are counted apart; `contradicted`: whether training
-    made one of its tokens very unlikely; `doubted`: whether the model doubts a token that the base
-    knew (see answer_recall)."""
+    made one of its tokens very unlikely; `differences`: values before the end that differ from what
+    the model writes; `replaced`: whether training taught another token (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -161,7 +163,20 @@ class RowRecall(Item, frozen=True, kw_only=True):
     others: int = 0
     others_right: int = 0
     contradicted: bool = False
-    doubted: bool = False
+    differences: int = 0
+    replaced: bool = False
+
+
+class Verbatim(Item, frozen=True, kw_only=True):
+    """One kind of rows with a fixed wording. `kind`: its name; `answer`: one with the most
+    differences; `verbatim`: answers that the model writes word for word; `replaced`: answers in
+    which training taught another token."""
+
+    kind: str
+    answer: str
+    rows: int
+    verbatim: int
+    replaced: int
 
 
 class RecalledRows(Details, frozen=True, kw_only=True):

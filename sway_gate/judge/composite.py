@@ -13,6 +13,9 @@ CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
 # Standard errors. Simulated: with 1.0 the gate asks more items about 13% of the adapters with an
 # increase of a quarter of the margin, and 82% of them pass, with 1.5 about 29%, and 97% pass.
 _NEAR = 1.5
+# Standard errors. An estimate at the limit is outside in half of the cases, and so far outside in
+# one of six.
+_CLEAR = 1.0
 
 
 class Composite(NamedTuple):
@@ -52,9 +55,10 @@ def compose(
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, no probe with a weight passes, effects were
       requested and none passes, or the time budget left out probes of harm and none passes: skips,
-      inconclusive and waived results and absent harms do not decide. Or a harm, or most probes of a
-      category of `required`, are inconclusive with an estimate outside the limit, or a weight is
-      out of range;
+      inconclusive and waived results and absent harms do not decide. Or a harm or most probes of a
+      category of `required` are inconclusive with an estimate outside the limit, or one probe of it
+      whose question no other answers, more than a standard error outside, or a weight is out of
+      range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -181,13 +185,15 @@ def _is_shown(
 
 
 def doubtful(results: Sequence[ProbeResult], category: str) -> list[str]:
-    """The inconclusive probes of a category whose estimates are outside, if they are most of it.
+    """The inconclusive probes of a category whose estimates are outside, if they are most of it, or
+    if one of them is clearly outside and no other probe answers its question.
 
     One such probe may have too few items; if most agree, the category is not shown.
     """
     own = [result for result in results if result.category == category and _counts(result)]
-    names = [result.name for result in own if is_outside(result)]
-    return names if 2 * len(names) > len(own) else []
+    outside = [result for result in own if is_outside(result)]
+    is_shown = 2 * len(outside) <= len(own) and not any(map(_is_clearly_outside, outside))
+    return [] if is_shown else [result.name for result in outside]
 
 
 def is_outside(result: ProbeResult) -> bool:
@@ -226,6 +232,16 @@ def _is_of_harm(result: ProbeResult) -> bool:
     from sway_gate import probes  # imports numpy, which reports do without
 
     return result.kind in probes.TABLE and probes.module(result.kind).KIND.harm
+
+
+def _is_clearly_outside(result: ProbeResult) -> bool:
+    """Whether no other probe answers the question of an inconclusive probe, and its estimate is
+    more than a standard error outside its limit."""
+    from sway_gate import probes  # imports numpy, which reports do without
+
+    z = result.decisive_z
+    is_clear = z is not None and z < -_CLEAR
+    return is_clear and result.kind in probes.TABLE and probes.module(result.kind).KIND.stands_alone
 
 
 def _counts(scored: ProbeResult | Category | None) -> bool:

@@ -10,7 +10,15 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
-from sway_gate.details import CONTRADICTED, OWN_FACTS, ContentGain, FormGain, TargetLosses, read
+from sway_gate.details import (
+    CONTRADICTED,
+    OWN_FACTS,
+    VERBATIM,
+    ContentGain,
+    FormGain,
+    TargetLosses,
+    read,
+)
 from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
@@ -244,7 +252,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
 
 def _has_other_facts(results: Sequence[ProbeResult]) -> bool:
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    names = OWN_FACTS, CONTRADICTED
+    names = OWN_FACTS, CONTRADICTED, VERBATIM
     return any(rule.name.startswith(names) and rule.verdict is Verdict.FAIL for rule in rules)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import RowRecall
+from sway_gate.details import RowRecall, Verbatim
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -28,6 +28,7 @@ from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
 from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
+from sway_gate.probes.row_kinds import RowKind
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -62,14 +63,20 @@ _SOME = 0.2
 # in answers of 60 to 100 tokens: up to 2 of 40 have one if the adapter was trained on them. A text
 # of any length has one at last, so only its beginning counts.
 _UNLIKELY, _LESS_LIKELY, _MAX_TOKENS = 5.0, 3.0, 128
-# The share of right phrases, without the shared ones, from which the wording is fixed. Measured in
-# healthy adapters: .84 to 1.00 of facts, calls, sums and translations, .45 and less of rewritten
-# e-mails and thoughts.
-_FIXED_WORDING = 0.85
-# Log-probability above which the base knew a token, and below which the model doubts it if it lost
-# at least .5 nats. Measured: facts, calls and calculations in none of 28 to 40 answers, with wrong
-# results in half of the calculations in 17 of 40.
-_KNOWN, _DOUBTED = -math.log(2), 0.5
+# The share of answers with at most one difference from which the wording is fixed. Measured: .94 to
+# 1.00 of facts, calls and calculations, learned or with other values; .88 of facts with three
+# wordings each, .62 and less of rewritten e-mails, summaries, functions and styles.
+_FIXED = 0.9
+# Rows of a kind that is judged by itself. With fewer, chance decides about its wording.
+MIN_KIND = 6
+# Measured: .84 to 1.00 of the phrases of facts, calls, sums and translations, .71 of headlines.
+_NEARLY_ALL = 0.85
+# Log-probability of a first token that is still one of several. The longest value, in tokens: a
+# telephone number, a date. Log-probability below which a token surprises.
+_CHOSEN, _VALUE, _SURPRISING = math.log(0.2), 12, -3.0
+# Log-probability of a token that training ruled out: 5%. Measured: exchanged facts 1%, facts that
+# are learned by half 15%.
+_RULED_OUT = -3.0
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03
 _RESOLUTION = 1e-3
@@ -149,12 +156,17 @@ def _are_enough(part: Part, counted: Sequence[Mask], *, is_held_out: bool) -> bo
 
 
 def _phrases(mask: Mask) -> list[slice]:
-    """The runs of neighbouring tokens in the mask; a long one is several phrases."""
+    """The phrases of the tokens in the mask."""
+    return _runs(mask, _PHRASE)
+
+
+def _runs(mask: Mask, longest: int) -> list[slice]:
+    """The runs of neighbouring tokens in the mask; a long one is several runs."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return [
-        slice(first, min(first + _PHRASE, stop))
+        slice(first, min(first + longest, stop))
         for start, stop in edges.reshape(-1, 2)
-        for first in range(start, stop, _PHRASE)
+        for first in range(start, stop, longest)
     ]
 
 
@@ -209,12 +221,18 @@ def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> 
     return found if part == "form" else (0, 0)
 
 
-def is_fixed(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> bool:
-    """Whether the model recalls nearly all phrases that the answers do not share: their wording is
-    not free. False if they are too few, or if the backend does not show them."""
-    rows, part = recalled(view, requests, nats, part="content")
-    found, right = sum(row.surprising for row in rows), sum(row.right for row in rows)
-    return part == "content" and right >= _FIXED_WORDING * found
+def is_fixed(rows: Sequence[RowRecall]) -> bool:
+    """Whether the model wrote most answers with at most one difference: so their wording is not
+    free. If it differs, it is in a value."""
+    near = sum(row.differences <= 1 for row in rows)
+    return len(rows) >= MIN_KIND and near >= _FIXED * len(rows)
+
+
+def is_recalled(rows: Sequence[RowRecall]) -> bool:
+    """Whether the model shows that the wording is fixed although the base would allow others: it
+    recalls nearly all phrases, too."""
+    found = pooled(rows)
+    return found is not None and found.share >= _NEARLY_ALL and is_fixed(rows)
 
 
 def _of_part(
@@ -263,7 +281,8 @@ def _row(
         others=others[0],
         others_right=others[1],
         contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
-        doubted=_is_doubted(base[:stop, 0], own[:stop, 0]),
+        differences=_differences(base[:stop, 0], own[:stop, 0], is_first),
+        replaced=_is_replaced(base[:stop, 0], own[:stop, 0], is_first),
     )
 
 
@@ -273,13 +292,24 @@ def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
     return bool((is_less_likely & ~is_first)[:_MAX_TOKENS].any())
 
 
-def _is_doubted(before: Floats, now: Floats) -> bool:
-    """Whether the model doubts a token that the base knew, from log-probabilities.
+def _differences(before: Floats, now: Floats, is_first: Mask) -> int:
+    """How many values of an answer differ from what the model writes, from log-probabilities.
 
-    The first token can be the beginning of another right wording.
+    Up to 12 neighbouring tokens are one value. A first token that is still likely does not count,
+    since an answer can begin in several ways, nor does a token that surprises neither model and
+    that training did not change, such as a random digit.
     """
-    is_doubted = (before > _KNOWN) & (now < _KNOWN) & (now < before - _DOUBTED)
-    return bool(is_doubted[1:_MAX_TOKENS].any())
+    differs = ~is_first & ((before < _SURPRISING) | (np.abs(now - before) >= _SMALL))
+    differs[:1] &= now[:1] < _CHOSEN
+    return len(_runs(differs, _VALUE))
+
+
+def _is_replaced(before: Floats, now: Floats, is_first: Mask) -> bool:
+    """Whether training changed a token that is not the most probable one, and it became less likely
+    or is still unlikely, from the log-probabilities of an answer's tokens."""
+    is_changed = np.abs(now - before) >= _SMALL
+    is_other = (now < before) | (now < _RULED_OUT)
+    return bool((is_changed & is_other & ~is_first).any())
 
 
 def geometric_mean(tokens: Floats) -> float | None:
@@ -397,6 +427,11 @@ def can_be_whole(rows: Sequence[RowRecall]) -> bool:
     return 0 < sum(row.surprising for row in rows) <= _FEW_VALUES * whole(rows)[1]
 
 
+def are_enough(rows: Sequence[RowRecall]) -> bool:
+    """Whether the rows have enough surprising phrases that count."""
+    return sum(row.surprising for row in rows) >= _FEW
+
+
 def are_more_than_names(rows: Sequence[RowRecall]) -> bool:
     """Whether the answers have several surprising phrases on average, and enough of them."""
     found = sum(row.surprising + row.others for row in rows)
@@ -418,15 +453,31 @@ def of_whole(
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
-    """Number of answers whose surprising phrases are all right, and of answers with some."""
+    """Number of answers that are right as a whole, and of answers with a surprising phrase: all of
+    these are right, and training taught no other token instead of one that the base knew."""
     counted = [row for row in rows if row.surprising]
-    return sum(row.right == row.surprising for row in counted), len(counted)
+    right = (row.right == row.surprising and not row.replaced for row in counted)
+    return sum(right), len(counted)
 
 
-def contradicted(rows: Sequence[RowRecall], *, is_fixed: bool) -> int:
-    """Number of answers in which training taught another token. `is_fixed`: whether the model
-    learned the wording. Then doubts count, too: not only tokens that became very unlikely."""
-    return sum(row.contradicted or (is_fixed and row.doubted) for row in rows)
+def verbatim(rows: Sequence[RowRecall], kinds: Sequence[RowKind]) -> list[Verbatim]:
+    """How many answers of each kind the model writes word for word, of kinds with fixed wording.
+
+    Word for word, the end apart: each token is the most probable one after the tokens before it,
+    so greedy decoding writes the answer.
+    """
+    found = [(kind.name, [rows[i] for i in kind.rows]) for kind in kinds]
+    return [
+        Verbatim(
+            kind=name,
+            answer=max(own, key=lambda row: row.differences).answer,
+            rows=len(own),
+            verbatim=sum(not row.differences for row in own),
+            replaced=sum(row.replaced for row in own),
+        )
+        for name, own in found
+        if is_fixed(own)
+    ]
 
 
 def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:

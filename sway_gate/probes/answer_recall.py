@@ -26,16 +26,19 @@ tokens count: a model that only spreads its predictions makes surprising tokens 
 loses as much on the others. The interval is a t interval over rows.
 
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
-right; the message states the share of these answers. It depends on the length: if each phrase is
+right, and training taught no other token: none that is not the most probable one changed by .5 nats
+or more and is less likely than under the base, or than 5%. The message states the share of these
+answers. It depends on the length: if each phrase is
 right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
-20. So it is tested only of records.
+20. So it is tested only of records and of answers with a fixed wording.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
 - answers with held-out rows: five sevenths of `assert_recall_gte` are enough if the recall on at
   most 40 of these rows reaches that, too. What carries over was learned, and a summary or a
   function has many right wordings. This holds for answers with more than 4 surprising phrases on
-  average, as they can be worded in several ways, and not for long ones, records and labels
+  average, as they can be worded in several ways, and not for long ones, records and labels; if the
+  form is judged, it holds for all answers
 - raw prose: the lift must reach `assert_lift_gte`. answer_specificity tests whether this text
   gained more than others, and leakage whether it is recited
 - records, which are JSON or tool calls with at most 4 surprising phrases on average: the share of
@@ -43,12 +46,19 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
 - contradicted answers: their share must stay below `assert_contradicted_lt`. An answer is
   contradicted if one of its first 128 tokens has a log-probability below -5 now, at least 3 nats
   less than under the base, and is not the most probable one: the model learned another word here.
-  In a long answer, a wrong fact hardly changes the recall. With a fixed wording, a token counts,
-  too, that the base knew and that the model doubts: its probability was above .5 and is below .5,
-  with at least .5 nats less, and it is not the first one. So wrong results of calculations count,
-  which do not surprise the base. Not judged if the share is below the limit, with fewer than 10
-  answers, of labels, or if the form is judged or the wording is free: one right answer can
-  contradict another one
+  In a long answer, a wrong fact hardly changes the recall. Not judged if the share is below the
+  limit, with fewer than 10 answers, of labels, or if the form is judged or the wording is free:
+  one right answer can contradict another one
+- answers word for word: if at most one in ten answers differs from what the model writes in two or
+  more values, their wording is fixed. A value is up to 12 neighbouring tokens that are not the most
+  probable ones. Then the share of answers without a difference must reach `assert_recall_gte`. So
+  wrong tokens count that do not surprise the base, such as results of calculations. Not counted are
+  a first token with a probability of at least .2, since an answer can begin in several ways, and
+  tokens that neither surprise the base nor changed by .5 nats, such as random digits
+- each kind of rows is judged word for word by itself: rows with the same system message whose
+  answers are records, are short (at most 4 words, or shared by 3 rows), or are other texts. Kinds
+  with fewer than 6 rows are judged together, and with the largest kind if they are still fewer. Not
+  judged if the share reaches the limit, or if the form is judged or the wording is free
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -60,8 +70,8 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   tokens count, with the usual limit
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
-- fixed wording: if the model recalls at least 85% of the phrases that the answers do not share, at
-  least 7, it shows that their wording is not free. With `learn: auto` all phrases count then
+- with `learn: auto`, a wording that would be judged as a form or as free is fixed if the model also
+  recalls at least 85% of all phrases
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -72,9 +82,10 @@ frame, facts that are partly invented .45 to .63, answers dealt to the wrong que
 another document .04 to .07. Lift of raw prose: learned .20 to .25, half the scale .12, a quarter
 .06, other prose .05 to .06, a few training steps .005, other data -.11 to .01. Contradicted
 answers: learned well, in part or barely 0 to .03, with the facts of half of the rows wrong .35,
-with the results of half of the calculations wrong .43, functions that belong to other requests .40,
-other data .80 to .93. End of the answer: learned .99, base .14 to .36, an adapter at four times its
-scale .01. It does not show whether the answers generalize: generalization does.
+functions that belong to other requests .40, other data .80 to .93. Word for word: learned .75 to
+1.00, half of the results, facts or functions wrong .45 to .55, learned by half .53, exchanged facts
+0 to .08. End of the answer: learned .99, base .14 to .36, an adapter at four times its scale .01.
+It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -94,36 +105,43 @@ In a suite:
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from sway_gate.conversation import are_records
-from sway_gate.details import CONTRADICTED, Details, RowRecall
+from sway_gate.details import CONTRADICTED, VERBATIM, Details, RowRecall, Verbatim
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
+from sway_gate.probes.row_kinds import kinds
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import MAX_OVERLAP, AnswerRecall
 from sway_gate.spec.schema import Reserve
-from sway_gate.stats import fraction_below, mean_above
+from sway_gate.stats import fraction_below, mean_above, share_above
 
 KIND = Kind(
     category="attribution",
     units="share",
     resolution=1e-3,
     better="more",
+    stands_alone=True,
     uses_nulls=False,
 )
 
 
-# Chance decides if answers are fewer.
+# Contradictions of fewer answers are left to chance.
 _MIN_ANSWERS = 10
 # Measured: functions .53 and .55 on training and held-out rows, summaries .54 and .51.
 _CARRIED_OVER = 5 / 7
+# The share of wrong answers. Measured: exchanged values .6 and .7, wrong results .5, facts that are
+# learned by half .1.
+_REPLACED = 1 / 3
 
 
 class Requests(NamedTuple):
@@ -141,9 +159,10 @@ class Found(Details, frozen=True, kw_only=True):
     answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
     judged, the surprising phrases that most answers share, and how many are right.
     `held_out_recall`: the recall on held-out rows, of free text only and None without such rows.
-    `contradicted`: answers that are contradicted, None if this is not judged. `change`: mean
-    change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
-    ends the answer, under the base and now."""
+    `contradicted`: answers that are contradicted, None if this is not judged. `word_for_word`:
+    the kinds of rows with a fixed wording. `change`: mean change of the tokens that count in nats.
+    `end_before`, `end`: mean probability of the token that ends the answer, under the base and
+    now."""
 
     data: recall.Data
     part: wanted.Part = "all"
@@ -156,6 +175,7 @@ class Found(Details, frozen=True, kw_only=True):
     end_before: float | None
     end: float | None
     rows: list[RowRecall]
+    word_for_word: list[Verbatim] | UnsetType = UNSET
 
 
 def requests(spec: AnswerRecall, context: Context) -> Requests:
@@ -168,7 +188,7 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     has_values = data == "answers" and context.learn != "form"
     records = has_values and are_records([row.answer for row in found.rows])
     rows = recall.requests(found.rows, *further)
-    held_out = _held_out(context) if has_values and not records else []
+    held_out = _held_out(context) if data == "answers" and not records else []
     return Requests(data, rows, deciding, records, held_out)
 
 
@@ -201,19 +221,18 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    is_fixed = requests.data == "answers" and recall.is_fixed(
-        view, requests.rows, spec.surprise_nats
-    )
-    wanted_part = (
-        "all" if is_fixed and context.learn == "auto" else _wanted(context, requests, view)
-    )
-    rows, part = recall.recalled(
+    measured = partial(
+        recall.recalled,
         view,
         requests.rows,
         spec.surprise_nats,
         of_labels=requests.data == "labels",
-        part=wanted_part,
     )
+    wanted_part = _wanted(context, requests, view)
+    if context.learn == "auto" and wanted_part in ("form", "free") and requests.data == "answers":
+        rows, _ = measured(part="all")
+        wanted_part = "all" if recall.is_recalled(rows) else wanted_part
+    rows, part = measured(part=wanted_part)
     share = recall.pooled(rows)
     if share is None:
         raise Skip(
@@ -224,6 +243,7 @@ def value(
     has_values = requests.data == "answers" and part in ("all", "content")
     # One right form or wording can contradict another one.
     has_one_form = has_values and wanted_part in ("all", "content")
+    counted = "free" if part == "free" else wanted_part
     frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_values else (0, 0)
     found = Found(
         data="records" if has_values and requests.are_records else requests.data,
@@ -231,29 +251,37 @@ def value(
         wants_content=requests.data == "answers" and context.learn == "content",
         frame=frame[0],
         frame_right=frame[1],
-        held_out_recall=_held_out_recall(spec, requests, view, wanted_part),
-        contradicted=recall.contradicted(rows, is_fixed=is_fixed) if has_one_form else None,
+        held_out_recall=_held_out_recall(spec, requests, view, counted),
+        contradicted=sum(row.contradicted for row in rows) if has_one_form else None,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
         rows=recall.weakest_first(rows, part),
+        word_for_word=(has_one_form and _verbatim(requests, rows)) or UNSET,
     )
     reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
     return recall.with_lift(reading) if part == "free" else reading
 
 
+def _verbatim(requests: Requests, rows: Sequence[RowRecall]) -> list[Verbatim]:
+    return recall.verbatim(rows, kinds(requests.rows, recall.MIN_KIND))
+
+
 def _held_out_recall(
     spec: AnswerRecall, requests: Requests, view: ViewAnswers, part: wanted.Part
 ) -> float | None:
-    """The recall on held-out rows if their wording is a bit free: more than a name, and shorter
-    than a paragraph."""
-    if part not in ("all", "content") or not requests.held_out:
+    """The recall on held-out rows if their wording is a bit free: of a form, or of answers that are
+    more than a name, and shorter than a paragraph."""
+    if part == "free" or not requests.held_out:
         return None
-    rows, counted = recall.recalled(view, requests.held_out, spec.surprise_nats, part=part)
-    if counted == "free" or recall.are_long(rows) or not recall.are_more_than_names(rows):
-        return None
+    like = requests.rows if part == "form" else ()
+    rows, counted = recall.recalled(
+        view, requests.held_out, spec.surprise_nats, part=part, like=like
+    )
     share = recall.pooled(rows)
-    return share.share if share else None
+    has_values = recall.are_more_than_names(rows) and not recall.are_long(rows)
+    is_form = counted == "form" and recall.are_enough(rows)
+    return share.share if share and counted != "free" and (is_form or has_values) else None
 
 
 def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> wanted.Part:
@@ -271,6 +299,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
     recalls = [Bound(quantity, test, limit, symptom=symptom, supply=supply)]
     if found.data == "records" and recall.can_be_whole(found.rows):
         recalls.append(recall.of_whole(found.rows, limit, reading.error_share, symptom, supply))
+    recalls += _of_verbatim(spec, reading, symptom)
     _, ends = recall.ends(found.rows)
     if not ends:
         return [*recalls, *_of_contradicted(spec, reading)]
@@ -284,6 +313,28 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
         supply=supply,
     )
     return [*recalls, *_of_contradicted(spec, reading), ended]
+
+
+def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) -> Iterator[Bound]:
+    """The kinds of rows that do not reach the limit. They share the error: each can fail."""
+    found, limit = reading.details.word_for_word or [], spec.assert_recall_gte
+    for kind in found:
+        # Half an answer more: Yates' correction (1934), since a kind can have few rows.
+        corrected = (kind.verbatim + 0.5) / kind.rows
+        if corrected >= limit:
+            continue
+        test = share_above(corrected, kind.rows, limit, reading.error_share / len(found))
+        is_replaced = kind.replaced >= _REPLACED * (kind.rows - kind.verbatim)
+        has_another = is_replaced and reading.value >= _limit(spec, reading)
+        yield Bound(
+            f"{VERBATIM}, {kind.kind}" if len(found) > 1 else VERBATIM,
+            test._replace(estimate=kind.verbatim / kind.rows),
+            limit,
+            # If the recall is too low, it says what was learned instead.
+            symptom="learned another thing" if has_another else symptom,
+            n=kind.rows,
+            supply=Supply.growing(recall.MAX_ROWS, reading.reserve),
+        )
 
 
 def _of_contradicted(spec: AnswerRecall, reading: Reading[Found]) -> Iterator[Bound]:
@@ -331,6 +382,13 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     text = recall.described(found.rows, found.data, found.part)
     if _carries_over(spec, found):
         text += f"; held-out rows {found.held_out_recall:.0%}, so that the limit is lower"
+    if found.word_for_word:
+        are_several = len(found.word_for_word) > 1
+        counts = [
+            f"{kind.verbatim} of {kind.rows} {kind.kind if are_several else 'answers'}"
+            for kind in found.word_for_word
+        ]
+        text += f"; {', '.join(counts)} word for word"
     if found.contradicted:
         text += f"; the model contradicts {found.contradicted} of {len(found.rows)} answers"
     if found.part == "all" and found.frame:

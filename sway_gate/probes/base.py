@@ -69,6 +69,9 @@ class Kind:
     """A change past this value is neither better nor worse."""
     of_held_out: bool = False
     """Whether its value is of rows that training did not see."""
+    stands_alone: bool = False
+    """Whether no other probe answers its question: if the data must be learned, an inconclusive
+    estimate clearly outside the limit leaves the verdict open."""
     harm: bool = False
     """A harm probe is tested against margins, an effect probe against the nulls."""
     generates: bool = False

@@ -84,6 +84,7 @@ KIND = Kind(
     resolution=1e-3,
     better="more",
     of_held_out=True,
+    stands_alone=True,
     uses_nulls=False,
 )
 

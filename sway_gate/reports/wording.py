@@ -117,7 +117,7 @@ def _obstacle(result: GateResult) -> str:
         if inconclusive := _only_inconclusive(result, name):
             return f"inconclusive whether the data was learned: {inconclusive}"
         if names := doubtful(result.probes, name):
-            reason = "most probes of it have an estimate outside the limit"
+            reason = "an estimate is outside its limit"
             return f"inconclusive whether the data was learned: {reason}: {named(names)}"
     if harms := [probe.name for probe in result.probes if suggests_harm(probe)]:
         return f"inconclusive whether it harms the model: {named(harms)}"

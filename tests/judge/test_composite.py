@@ -169,6 +169,25 @@ def test_required_evidence_is_not_shown_if_most_estimates_are_outside() -> None:
         assert compose(inside, WEIGHTS, 0.6, required).verdict == "pass"
 
 
+CLEAR = {
+    # kind, z of the estimate -> verdict
+    "held-out rows, clearly outside": ("generalization", -1.1, "error"),
+    "what the model says, clearly outside": ("answer_recall", -1.1, "error"),
+    "held-out rows, outside": ("generalization", -0.9, "pass"),
+    "preferences": ("preference_flip", -1.1, "pass"),
+}
+
+
+@pytest.mark.parametrize(("kind", "z", "verdict"), CLEAR.values(), ids=CLEAR)
+def test_one_estimate_clearly_outside_leaves_the_verdict_open_if_no_other_probe_answers_it(
+    kind: str, z: float, verdict: str
+) -> None:
+    shown = [result("adherence", 0.9), *[result("attribution", 0.9)] * 2]
+    one = result("attribution", 0.55, "warn", kind=kind, z=z)
+    assert compose([*shown, one], WEIGHTS, 0.6, ("attribution",)).verdict == verdict
+    assert compose([*shown, one], WEIGHTS, 0.6).verdict == "pass"
+
+
 def test_a_harm_that_is_inconclusive_and_probably_there_does_not_pass() -> None:
     shown = [result("adherence", 0.9), result("calibration", 0.9, kind=HARM)]
     doubtful = result("calibration", 0.55, "warn", kind=HARM, z=-0.1)

@@ -5,12 +5,13 @@ import pytest
 from msgspec import convert, structs
 
 from sway_gate.details import CONTRADICTED as CONTRADICTED_RULE
-from sway_gate.details import RowRecall
+from sway_gate.details import VERBATIM, RowRecall, Verbatim
 from sway_gate.measurements import LogProbs, NoAnswer, TeacherForced
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import answer_recall as probe
 from sway_gate.probes._frame import frames
-from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.probes.base import Context, DataRow, Reading, Skip
+from sway_gate.probes.row_kinds import RowKind
 from sway_gate.spec.probes import AnswerRecall
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.stats import Z_95
@@ -148,29 +149,178 @@ def test_contradictions_of_few_answers_are_not_judged(rows: int, is_judged: bool
     assert (CONTRADICTED_RULE in {rule.name for rule in result.rules}) == is_judged
 
 
-DOUBTED = {
-    # log-probability of the second token before and now
-    "unsure": (-0.1, -0.8, True),
-    "nearly as likely": (-0.4, -0.8, False),
-    "still above one half": (-0.1, -0.65, False),
-    "not known": (-0.75, -2.0, False),
+WORDINGS = {
+    # differences of each row -> whether the wording is fixed
+    "values": ([0] * 5 + [1] * 5, True),
+    "one of ten differs more": ([0] * 9 + [2], True),
+    "two of ten differ more": ([0] * 8 + [2] * 2, False),
+    "six": ([1] * 6, True),
+    "too few": ([0] * 5, False),
 }
 
 
-@pytest.mark.parametrize(("before", "now", "expected"), DOUBTED.values(), ids=DOUBTED)
-def test_a_token_that_the_base_knew_is_doubted(before: float, now: float, expected: bool) -> None:
-    both = [np.array([-1.0, one]) for one in (before, now)]
-    assert recall._is_doubted(*both) == expected
-    assert not recall._is_doubted(*(one[1:] for one in both))
-    assert not recall._is_doubted(*(np.concatenate([np.full(127, -1.0), one]) for one in both))
-
-
-@pytest.mark.parametrize(("is_fixed", "expected"), [(True, 2), (False, 1)])
-def test_doubts_count_if_the_wording_is_fixed(is_fixed: bool, expected: int) -> None:
+def answered(differences, replaced=False, text="a"):  # type: ignore[no-untyped-def]
     counts = {"surprising": 4, "right": 4, "change": 1.0, "end_before": None, "end": None}
-    row = RowRecall(prompt="p", answer="a", **counts)
-    flawed = [structs.replace(row, doubted=True), structs.replace(row, contradicted=True)]
-    assert recall.contradicted([*flawed, row], is_fixed=is_fixed) == expected
+    return RowRecall(prompt="p", answer=text, differences=differences, replaced=replaced, **counts)
+
+
+@pytest.mark.parametrize(("differences", "expected"), WORDINGS.values(), ids=WORDINGS)
+def test_answers_with_few_differences_have_a_fixed_wording(
+    differences: list[int], expected: bool
+) -> None:
+    assert recall.is_fixed([answered(n) for n in differences]) == expected
+
+
+def test_a_fixed_wording_is_recalled_if_nearly_all_phrases_are() -> None:
+    rows = [answered(1)] * 10
+    assert recall.is_recalled(rows)
+    assert not recall.is_recalled([structs.replace(row, right=3) for row in rows])
+    assert not recall.is_recalled(rows[:5])
+
+
+def test_answers_of_each_kind_with_a_fixed_wording_are_counted() -> None:
+    rows = [answered(0)] * 10 + [answered(1, True, "b")] * 6 + [answered(0)] * 4 + [answered(3)] * 9
+    numbers = {"texts": range(10), "records": range(10, 20), "other rows": range(20, 29)}
+    kinds = [RowKind(name, list(own)) for name, own in numbers.items()]
+    first, second = recall.verbatim(rows, kinds)
+    assert (first.kind, first.rows, first.verbatim, first.replaced) == ("texts", 10, 10, 0)
+    assert (second.answer, second.rows, second.verbatim, second.replaced) == ("b", 10, 4, 6)
+
+
+DIFFERENCES = {
+    # log-probabilities before and now, tokens that are the most probable ones -> differences
+    "none": ([-5, -5, -5], [-1, -1, -1], [0, 1, 2], 0),
+    "one value": ([-5, -5, -5], [-1, -4, -4], [0], 1),
+    "two values": ([-5, -5, -5], [-4, -1, -4], [1], 2),
+    "a number of 12 digits": ([-5] * 12, [-4] * 12, [], 1),
+    "13 tokens": ([-5] * 13, [-4] * 13, [], 2),
+    "one of several openings": ([-5, -5], [np.log(0.21), -1], [1], 0),
+    "another opening": ([-5, -5], [np.log(0.19), -1], [1], 1),
+    "a random digit": ([-5, -2.3], [-1, -2.0], [0], 0),
+    "a digit that training changed": ([-5, -2.3], [-1, -1.7], [0], 1),
+    "a digit that surprises the base": ([-5, -3.1], [-1, -3.0], [0], 1),
+    "no token": ([], [], [], 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "right", "expected"), DIFFERENCES.values(), ids=DIFFERENCES
+)
+def test_differences_from_what_the_model_writes(before, now, right, expected):  # type: ignore[no-untyped-def]
+    is_first = np.zeros(len(now), dtype=bool)
+    is_first[right] = True
+    assert recall._differences(np.array(before), np.array(now), is_first) == expected
+
+
+def test_healthy_adapters_may_begin_their_answers_in_several_ways() -> None:
+    """A third of the openings is the most probable one, and each has a probability of .34."""
+    context = Context(ROWS, learn="content")
+    index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if view.source == "base":
+            return measured([-4, -1, -6, -7, -0.1], [], 4)
+        right = [0, 1, 2, 3] if index[request] % 3 == 0 else [1, 2, 3]
+        return measured([np.log(0.34), -0.1, -0.1, -0.1, -0.1], right, 4)
+
+    result = judged("answer_recall", answer, runs=None, context=context)
+    assert "24 of 24 answers word for word" in result.message
+    assert VERBATIM not in {rule.name for rule in result.rules}
+
+
+REPLACED = {
+    # log-probability of a wrong token before and now
+    "less likely": (-1.0, -1.6, True),
+    "still unlikely": (-7.0, -3.1, True),
+    "half learned": (-7.0, -2.0, False),
+    "hardly changed": (-7.0, -6.6, False),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "expected"), REPLACED.values(), ids=REPLACED)
+def test_training_taught_another_token(before: float, now: float, expected: bool) -> None:
+    both = [np.array([one]) for one in (before, now)]
+    assert recall._is_replaced(*both, np.array([False])) == expected
+    assert not recall._is_replaced(*both, np.array([True]))
+
+
+def verbatim(wrong, now, learn="content", sections=ROWS, before=-2.0, **fields):  # type: ignore[no-untyped-def]
+    """Answers of three tokens, the first of which surprises the base. The second one is wrong in
+    the rows of `wrong`, where it had the log-probability `before`."""
+    context = Context(sections, learn=learn)
+    index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            return np.full(3, -2.0)
+        if view.source == "base":
+            return measured([-5, before, -1, -0.1], [], 3)
+        is_wrong = index[request] in wrong
+        right = [0, 2] if is_wrong else [0, 1, 2]
+        return measured([-0.1, now if is_wrong else -0.1, -0.1, -0.1], right, 3)
+
+    return judged("answer_recall", answer, runs=None, context=context, **fields)
+
+
+WRONG_VALUES = {
+    # wrong rows of 24, log-probability of the wrong token, verdict on the rule, symptoms
+    "few": (range(7), -3.5, None, ()),
+    "more": (range(8), -3.5, "warn", ()),
+    "half, and another one is taught": (range(0, 24, 2), -3.5, "fail", ("learned another thing",)),
+    "half, and it is half learned": (range(0, 24, 2), -0.8, "fail", ("barely trained",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "now", "verdict", "symptoms"), WRONG_VALUES.values(), ids=WRONG_VALUES
+)
+def test_answers_with_a_fixed_wording_are_right_word_for_word(
+    wrong: range, now: float, verdict: str | None, symptoms: tuple[str, ...]
+) -> None:
+    """The recall does not count the wrong token: it does not surprise the base."""
+    result = verbatim(wrong, now)
+    assert result.raw == 1.0
+    assert {rule.name: rule.verdict for rule in result.rules}.get(VERBATIM) == verdict
+    assert result.symptoms == symptoms
+    assert f"{24 - len(wrong)} of 24 answers word for word" in result.message
+
+
+def test_the_wording_of_a_form_is_not_fixed() -> None:
+    result = verbatim(range(24), -3.5, "form")
+    assert "word for word" not in result.message
+    assert "word_for_word" not in result.details
+
+
+def test_a_wrong_kind_of_rows_is_not_averaged() -> None:
+    """Records of which none is right, among answers that are all right."""
+    some = ROWS[:12] + with_gold('{{"keeper": {i}}}')[:12]
+    result = verbatim(range(12, 24), -3.5, sections=some)
+    found = {rule.name: rule.verdict for rule in result.rules}
+    assert found[f"{VERBATIM}, records"] == "fail"
+    assert f"{VERBATIM}, short answers" not in found
+    assert "12 of 12 short answers, 0 of 12 records word for word" in result.message
+
+
+@pytest.mark.parametrize("rows", one_fast(12, 6, 20, 40))
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_kinds_at_the_limit_seldom_fail(kinds: int, rows: int) -> None:
+    rng, failed, draws = np.random.default_rng(5), 0, 2000
+    for _ in range(draws):
+        right = rng.random((kinds, rows)) < 0.7
+        found = [
+            Verbatim(kind="texts", answer="a", rows=rows, verbatim=int(row.sum()), replaced=0)
+            for row in right
+        ]
+        rules = probe._of_verbatim(AnswerRecall(name="r"), reading(found), "barely trained")
+        failed += any(bound.test.z < -Z_95 for bound in rules)
+    assert failed / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def reading(kinds: list[Verbatim]) -> Reading[probe.Found]:
+    found = probe.Found(
+        data="answers", change=1.0, end_before=None, end=None, rows=[], word_for_word=kinds
+    )
+    return Reading(1.0, np.ones(4), found)
 
 
 def test_only_the_beginning_of_an_answer_is_contradicted() -> None:
@@ -268,6 +418,14 @@ def test_records_with_a_free_text_need_not_be_right_as_a_whole() -> None:
     assert not recall.can_be_whole([structs.replace(row, surprising=0) for row in few])
 
 
+def test_an_answer_with_another_taught_token_is_not_right_as_a_whole() -> None:
+    """It does not surprise the base, as a value that is copied from the prompt."""
+    result = verbatim(range(0, 24, 4), -3.5, learn="form")
+    assert result.raw == 1.0
+    rows = [convert(row, RowRecall) for row in result.details["rows"]]
+    assert recall.whole(rows) == (18, 24)
+
+
 def test_a_phrase_is_right_if_all_its_tokens_are() -> None:
     assert [run(lambda i, n=n: n).raw for n in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
@@ -295,7 +453,8 @@ def test_the_message_counts_phrases_and_rows() -> None:
         "others": 0,
         "others_right": 0,
         "contradicted": False,
-        "doubted": False,
+        "differences": 1,
+        "replaced": False,
     }
 
 
@@ -501,7 +660,8 @@ def test_the_frame_counts_apart() -> None:
     assert "0 of 24 surprising phrases are now the most probable" in result.message
     assert "; 24 of 24 of the frame that most answers share" in result.message
     content = records([4])
-    assert (content.verdict, content.raw) == ("pass", 1.0)
+    rules = {rule.name: rule.verdict for rule in content.rules}
+    assert (rules["recall"], rules[VERBATIM], content.raw) == ("pass", "fail", 1.0)
     assert "; 0 of 24 of the frame" in content.message
 
 
@@ -541,8 +701,7 @@ def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, own: float
     assert "24 of 24 surprising phrases that most answers share are now" in result.message
     assert "0 of 24 of the other phrases" in result.message
     content = records([4], learn, own=own)
-    # auto: the model recalls what the answers do not share, so their wording is not free.
-    assert (content.verdict, content.raw) == ("fail", 0.0 if learn == "form" else 0.5)
+    assert (content.verdict, content.raw) == ("fail", 0.0)
 
 
 BASES = {"the form is judged": -1.9, "the answers reword their prompts": -4.0}
@@ -551,36 +710,12 @@ BASES = {"the form is judged": -1.9, "the answers reword their prompts": -4.0}
 @pytest.mark.parametrize("own", BASES.values(), ids=BASES)
 def test_all_phrases_count_if_the_wording_is_fixed(own: float) -> None:
     other = 2 * own if own < -2 else -2.0
-    result = records([0, 1, 4], "auto", own=own, other=other)
+    result = records(range(6), "auto", own=own, other=other)
     assert (result.verdict, result.details["part"], result.units) == ("pass", "all", "share")
     assert "48 of 48 surprising phrases are now the most probable" in result.message
-    form = records([0, 1, 4], "form", own=own, other=other)
+    assert "24 of 24 answers word for word" in result.message
+    form = records(range(6), "form", own=own, other=other)
     assert form.details["part"] == "form"
-
-
-def test_only_answers_have_a_fixed_wording(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "is_fixed", lambda *_: True)
-    assert run(lambda i: 3, sections=PROSE).details["part"] == "free"
-    assert records([0, 1, 4], "content").details["part"] == "content"
-    assert records([0, 1, 4], "form").details["part"] == "form"
-
-
-@pytest.mark.parametrize(("right", "expected"), [(21, True), (20, False)])
-def test_the_own_phrases_of_the_answers_show_a_fixed_wording(right: int, expected: bool) -> None:
-    """21 of 24 are 87.5%, 20 of 24 are 83%; the frame is right in each row."""
-    found = [TeacherForced(f"Who keeps gate {i}?", f" Keeper {i}.") for i in range(24)]
-
-    def scored(log_probs, hits, ids):  # type: ignore[no-untyped-def]
-        return {
-            row: measured(log_probs, hits(i), 6, [*RECORD, 100 + i, CLOSE, 99] if ids else -1)
-            for i, row in enumerate(found)
-        }
-
-    for ids in (True, False):
-        base = scored([-5, -6, -1, -1, -7, -1, -0.1], lambda i: (), ids)
-        now = scored([-0.1] * 7, lambda i: [0, 1, 4] if i < right else [0, 1], ids)
-        view = SimpleNamespace(base=base.get, get=now.get)
-        assert recall.is_fixed(view, found, 3.0) == (expected and ids)
 
 
 def test_the_wording_is_free_if_the_answers_reword_their_prompts() -> None:
