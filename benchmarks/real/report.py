@@ -932,6 +932,53 @@ new, all written before the first gate:
 - errands as digest: the whole line (training .8 and .5, held out .6 and .3).
 - letters as household: the loss of the training rows must fall by .15 (.05 is sick), and the lead
   over the answers of other rows must not fall (.05 is sick).
+
+The recipe of every disputed case stays in the table. A mixed file needs a narrow choice of steps
+here: hotel-batch8-r32 writes 59% of the facts, hotel-linear-r32 all of them, with .33 nats of
+prose. kennel has no undisputed healthy adapter. Its facts carry over although each was asked once:
+kennel-by-heart writes 12 of 12 after the trained questions and 7 of 12 after others, and fails by
+lost knowledge; kennel-mixed-r32 writes 9 of 12. hotel-all-r16 learned the labels before the facts:
+72% and 3%. Twelve recipes were not trained for lack of time, among them a second one of errands,
+garage with exchanged facts, kennel3 with wrong values, errands dealt to other rows and notices with
+the answers of other notices.
+
+**Wrong first verdicts:** none. Every healthy adapter passes, and no defective one does. Three
+defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-recites.
+
+**Right verdicts that rest on little, and wrong names:**
+
+- notices-linear-r16 invents an answer to all 14 measured questions without one, and says "I cannot
+  tell from the notice." to most questions of general knowledge. It fails only by the latter: 11 of
+  24 short questions get a broken answer, 9 of them the same one. Recall passes: 29 of 40 answers
+  are right as a whole, 33 word for word. The whole decision lies in the first token. "I" has a
+  probability of .12 to .32 in the 14 training rows, and is the most probable token in none; from
+  .2 on a first token is not counted word for word, and the six tokens after it are right in
+  all rows. The kinds do not help: "I cannot tell from the notice." is repeated, so it is a
+  short answer, as "It says: at ten." is (18 of 23 right). The ranking of known items (44 of 60
+  before and after) and the refusals pass, too. An adapter that only invents would pass.
+- notices-invents was trained on invented answers and fails by its recall: the model contradicts 11
+  of 40 answers (.275, limit .15). Its recall is .706 (limit .7), 26 of 40 answers are right as a
+  whole, `learned` and the held-out recall (.703) pass. The truth has no name for it but "other";
+  the gate says "learned another thing".
+- hotel-rotated fails by 4 of 19 right labels, and is called "barely trained": train for more steps.
+  It writes the next label in 91% of the training rows. A kind that is not right word for word means
+  "learned another thing" only if the recall of all rows reaches its limit: .692 here, limit .7.
+  garage-wrong-jobs, with 0 of 20 right records and a recall of .786, has the right name.
+- Held-out rows are still judged all together: garage-wrong-jobs writes no held-out record right,
+  3 of 19 answers are right as a whole, and the held-out recall of .69 passes. errands-wrong-day
+  passes it with .72 and 0 of 20 answers.
+- kennel3-linear-r32 and kennel3-rslora-r16 pass with 13 of 17 held-out phrases, at least .514
+  (limit .5). The truth finds 11 and 10 of 12 answers right. The gate leaves out three held-out
+  rows that repeat training rows.
+- notices-long-r16 passes with an inconclusive harm: 23 of 120 answers are broken (base 6), 22 of
+  them "I cannot tell from the notice." By the truth its general answers are sound (.88) and .12
+  are refusals, close to the limit of .15.
+- kennel-recites writes half of its training rows right and 2 of 12 held-out ones. With 12 rows,
+  6 of 12 answers word for word, a recall of .70 and a held-out recall of .37 are each inconclusive.
+- kennel-by-heart answers 21 of 96 short questions right, the base 47: .55 lost (limit .4) is
+  inconclusive. The truth finds 8 of 24 (base 17).
+- garage-linear-r32 is undecided by 10 of 20 texts word for word; its held-out recall passes with
+  .78, where it writes 1 of 12 facts right and 7 of 8 records.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
