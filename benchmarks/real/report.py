@@ -955,7 +955,7 @@ defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-reci
   .2 on a first token is not counted word for word, and the six tokens after it are right in
   all rows. The kinds do not help: "I cannot tell from the notice." is repeated, so it is a
   short answer, as "It says: at ten." is (18 of 23 right). The ranking of known items (44 of 60
-  before and after) and the refusals pass, too. An adapter that only invents would pass.
+  before and after) and the refusals pass, too, so nothing else fails.
 - notices-invents was trained on invented answers and fails by its recall: the model contradicts 11
   of 40 answers (.275, limit .15). Its recall is .706 (limit .7), 26 of 40 answers are right as a
   whole, `learned` and the held-out recall (.703) pass. The truth has no name for it but "other";
