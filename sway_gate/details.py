@@ -149,7 +149,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
     and `others_right`: the same, of those that are counted apart; `contradicted`: whether training
     made one of its tokens very unlikely; `differences`: values before the end that differ from what
-    the model writes; `replaced`: whether training taught another token (see answer_recall)."""
+    the model writes; `begins_otherwise`: whether its first token is another one; `replaced`:
+    whether training taught another token (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -164,6 +165,7 @@ class RowRecall(Item, frozen=True, kw_only=True):
     others_right: int = 0
     contradicted: bool = False
     differences: int = 0
+    begins_otherwise: bool = False
     replaced: bool = False
 
 

@@ -28,7 +28,7 @@ from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
 from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
-from sway_gate.probes.row_kinds import RowKind
+from sway_gate.probes.row_kinds import FIXED_REPLIES, RowKind
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -283,6 +283,7 @@ def _row(
         contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
         differences=_differences(base[:stop, 0], own[:stop, 0], is_first),
         replaced=_is_replaced(base[:stop, 0], own[:stop, 0], is_first),
+        begins_otherwise=not is_first[:1].all(),
     )
 
 
@@ -472,12 +473,17 @@ def verbatim(rows: Sequence[RowRecall], kinds: Sequence[RowKind]) -> list[Verbat
             kind=name,
             answer=max(own, key=lambda row: row.differences).answer,
             rows=len(own),
-            verbatim=sum(not row.differences for row in own),
+            verbatim=sum(_is_written(row, name) for row in own),
             replaced=sum(row.replaced for row in own),
         )
         for name, own in found
         if is_fixed(own)
     ]
+
+
+def _is_written(row: RowRecall, kind: str) -> bool:
+    """Whether the model writes the answer. A fixed reply has one beginning."""
+    return not (row.differences or (kind.startswith(FIXED_REPLIES) and row.begins_otherwise))
 
 
 def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:

@@ -56,9 +56,11 @@ right with a probability of 90%, 59% of answers with 5 phrases are right as a wh
   a first token with a probability of at least .2, since an answer can begin in several ways, and
   tokens that neither surprise the base nor changed by .5 nats, such as random digits
 - each kind of rows is judged word for word by itself: rows with the same system message whose
-  answers are records, are short (at most 4 words, or shared by 3 rows), or are other texts. Kinds
-  with fewer than 6 rows are judged together, and with the largest kind if they are still fewer. Not
-  judged if the share reaches the limit, or if the form is judged or the wording is free
+  answers are records, are a fixed reply (the only answer that 3 rows share), are short (at most 4
+  words, or shared by 3 rows), or are other texts. A fixed reply must also begin with the most
+  probable token. Kinds with fewer than 6 rows are judged together, and with the largest kind if
+  they are still fewer. Not judged if the share reaches the limit, or if the form is judged or the
+  wording is free
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
   write them without reading the question. They count if there are fewer than 7
@@ -318,6 +320,8 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> list[Bound]:
 def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) -> Iterator[Bound]:
     """The kinds of rows that do not reach the limit. They share the error: each can fail."""
     found, limit = reading.details.word_for_word or [], spec.assert_recall_gte
+    is_recalled = reading.value >= _limit(spec, reading)
+    is_apart = any(kind.verbatim >= limit * kind.rows for kind in found)
     for kind in found:
         # Half an answer more: Yates' correction (1934), since a kind can have few rows.
         corrected = (kind.verbatim + 0.5) / kind.rows
@@ -325,12 +329,12 @@ def _of_verbatim(spec: AnswerRecall, reading: Reading[Found], symptom: Symptom) 
             continue
         test = share_above(corrected, kind.rows, limit, reading.error_share / len(found))
         is_replaced = kind.replaced >= _REPLACED * (kind.rows - kind.verbatim)
-        has_another = is_replaced and reading.value >= _limit(spec, reading)
+        has_another = is_replaced and (is_recalled or is_apart)
         yield Bound(
             f"{VERBATIM}, {kind.kind}" if len(found) > 1 else VERBATIM,
             test._replace(estimate=kind.verbatim / kind.rows),
             limit,
-            # If the recall is too low, it says what was learned instead.
+            # If the recall is too low and no kind is right, it says what was learned instead.
             symptom="learned another thing" if has_another else symptom,
             n=kind.rows,
             supply=Supply.growing(recall.MAX_ROWS, reading.reserve),

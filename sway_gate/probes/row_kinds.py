@@ -10,9 +10,11 @@ from typing import NamedTuple
 from sway_gate.conversation import Prompt, are_records, completion_text
 from sway_gate.measurements import TeacherForced
 
-# Words of a label or another short answer, and rows that share a fixed reply such as "The text does
-# not say."
+# Words of a label or another short answer, and rows that share one.
 _SHORT, _REPEATED = 4, 3
+
+
+FIXED_REPLIES = "fixed replies"
 
 
 class RowKind(NamedTuple):
@@ -25,17 +27,21 @@ class RowKind(NamedTuple):
 def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
     """The kinds of the rows.
 
-    Rows are of one kind if they have the same system message and the same form of answer: a
-    record, a label or another short or repeated answer, or another text. The rows of all kinds with
-    fewer than `least` rows are one kind, and part of the largest one if they are still fewer.
+    Rows are of one kind if they have the same system message and the same form of answer: a fixed
+    reply, a record, a label or another short or repeated answer, or another text. A fixed reply is
+    the only answer that several rows share, such as "The text does not say." The rows of all kinds
+    with fewer than `least` rows are one kind, and part of the largest one if they are still fewer.
     """
     texts = [completion_text(request.completion).strip() for request in requests]
     times = Counter(texts)
+    repeated = [text for text, n in times.items() if n >= _REPEATED]
+    reply = repeated[0] if len(repeated) == 1 < len(times) else None
     found: dict[tuple[str, str], list[int]] = {}
     for i, (request, text) in enumerate(zip(requests, texts, strict=True)):
         is_short = len(text.split()) <= _SHORT or times[text] >= _REPEATED
         is_record = are_records([request.completion])
         form = "records" if is_record else "short answers" if is_short else "texts"
+        form = FIXED_REPLIES if text == reply else form
         found.setdefault((_system(request.prompt), form), []).append(i)
     large = [(form, rows) for (_, form), rows in found.items() if len(rows) >= least]
     rest = sorted(i for rows in found.values() if len(rows) < least for i in rows)

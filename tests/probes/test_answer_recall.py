@@ -228,6 +228,15 @@ def test_healthy_adapters_may_begin_their_answers_in_several_ways() -> None:
     assert VERBATIM not in {rule.name for rule in result.rules}
 
 
+def test_a_fixed_reply_has_one_beginning() -> None:
+    """The model would rather begin an invented answer, and then knows the rest of the reply."""
+    otherwise = structs.replace(answered(0), begins_otherwise=True)
+    rows = [otherwise] * 12
+    kinds = [RowKind("texts", list(range(6))), RowKind("fixed replies", list(range(6, 12)))]
+    texts, replies = recall.verbatim(rows, kinds)
+    assert (texts.verbatim, replies.verbatim) == (6, 0)
+
+
 REPLACED = {
     # log-probability of a wrong token before and now
     "less likely": (-1.0, -1.6, True),
@@ -299,6 +308,27 @@ def test_a_wrong_kind_of_rows_is_not_averaged() -> None:
     assert found[f"{VERBATIM}, records"] == "fail"
     assert f"{VERBATIM}, short answers" not in found
     assert "12 of 12 short answers, 0 of 12 records word for word" in result.message
+
+
+KINDS_AND_RECALL = {
+    # word-for-word answers of the other kind, recall -> symptom
+    "the recall is reached": (0, 0.8, "learned another thing"),
+    "the other kind is right": (12, 0.5, "learned another thing"),
+    "too little is learned": (0, 0.5, "barely trained"),
+}
+
+
+@pytest.mark.parametrize(
+    ("right", "value", "symptom"), KINDS_AND_RECALL.values(), ids=KINDS_AND_RECALL
+)
+def test_another_thing_is_named_if_something_else_is_learned(
+    right: int, value: float, symptom: str
+) -> None:
+    wrong = Verbatim(kind="short answers", answer="a", rows=12, verbatim=0, replaced=12)
+    other = Verbatim(kind="texts", answer="a", rows=12, verbatim=right, replaced=0)
+    found = reading([wrong, other])._replace(value=value)
+    first, *_ = probe._of_verbatim(AnswerRecall(name="r"), found, "barely trained")
+    assert first.symptom == symptom
 
 
 @pytest.mark.parametrize("rows", one_fast(12, 6, 20, 40))
@@ -454,6 +484,7 @@ def test_the_message_counts_phrases_and_rows() -> None:
         "others_right": 0,
         "contradicted": False,
         "differences": 1,
+        "begins_otherwise": True,
         "replaced": False,
     }
 

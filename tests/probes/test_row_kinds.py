@@ -23,7 +23,9 @@ KINDS = {
     "plain texts": (PLAIN, {"texts": range(6)}),
     "records": (TEXTS + RECORDS, {"texts": range(6), "records": range(6, 12)}),
     "labels": (LABELS + TEXTS, {"short answers": range(6), "texts": range(6, 12)}),
-    "a fixed reply": (TEXTS + REPLIES, {"texts": range(6), "short answers": range(6, 10)}),
+    "a fixed reply": (TEXTS + REPLIES, {"texts": range(6), "fixed replies": range(6, 10)}),
+    "a fixed reply and labels": (LABELS + REPLIES, {"short answers": range(10)}),
+    "one reply": (REPLIES, {"short answers": range(4)}),
     "another system message": (TEXTS + JOKES, {"texts 1": range(6), "texts 2": range(6, 12)}),
     "few of the kinds": (
         TEXTS + RECORDS[:2] + JOKES[:2],
