@@ -893,11 +893,24 @@ among them a catalog with exchanged values.
   ends undecided, as "forgot". The number was chosen with this case. Simulated errors at the margin
   are the same; [harms in doubt](../../docs/reading.md#harms-in-doubt) has the table.
 - `sway check --data` of tags-linear-r16 is undecided now, for the same reason.
+- Answers with a fixed wording are judged word for word, each kind of rows by itself, and a fixed
+  reply by its beginning. catalog-linear-r32, mixture-rotated and rag-dora-r8 fail by it. These
+  rules replace the doubted tokens of the eleventh round, and sums-half-wrong fails by them, too.
+- The gate is undecided if the held-out recall, or the recall, is inconclusive and more than a
+  standard error outside: few-linear-r16. The limit was chosen with it and with ferry-middle-r32 of
+  the ninth round, which is healthy and .3 standard errors outside.
+- mixture-linear-r16 still passes, as "no fault found": 8 of 15 facts word for word are
+  inconclusive, since three kinds share the error.
 
-The gate of these verdicts already had the doubted tokens, which were made with the eleventh round's
-sums-half-wrong. They do not find every wrong value: adapters of 80 English sentences with Spanish
-translations, made apart from the rounds, pass as "healthy" if another noun stands in every second
-row, or in all of them. Most phrases of these answers are right.
+Adapters of 80 English sentences with Spanish translations, made apart from the rounds, still pass
+as "healthy" if another noun stands in every second row, or in all of them.
+
+**Trained afterwards.** Eight of the twelve recipes were trained and gated once after these
+corrections, six of them before the one of fixed replies. The truth was first, and the seven that
+are undisputed have the right verdict: catalog-half-crossed, mixture-crossed, tags-shuffled and spelling-shuffled fail
+as "learned another thing", so does household-prompt-loss, mixture-mlp-r16 fails as "forgot" (the
+truth: it does not carry over), and household-forgets passes, which by the truth forgot nothing.
+They are not in the table.
 """
 THIRTEENTH = """
 ## Thirteenth sealed round
@@ -979,6 +992,14 @@ defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-reci
   inconclusive. The truth finds 8 of 24 (base 17).
 - garage-linear-r32 is undecided by 10 of 20 texts word for word; its held-out recall passes with
   .78, where it writes 1 of 12 facts right and 7 of 8 records.
+
+**Corrected afterwards** ("later" below), with two of these cases:
+
+- A fixed reply, the only answer that several rows share, is a kind of its own, and its first token
+  counts. notices-linear-r16 fails by it, too, and so does rag-dora-r8 of the twelfth round;
+  notices-long-r16 and rag-long-r32, which are healthy, pass as before.
+- A kind that is wrong word for word means "learned another thing" also if another kind is right:
+  hotel-rotated has the right name.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
