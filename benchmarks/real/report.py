@@ -907,10 +907,10 @@ as "healthy" if another noun stands in every second row, or in all of them.
 
 **Trained afterwards.** Eight of the twelve recipes were trained and gated once after these
 corrections, six of them before the one of fixed replies. The truth was first, and the seven that
-are undisputed have the right verdict: catalog-half-crossed, mixture-crossed, tags-shuffled and spelling-shuffled fail
-as "learned another thing", so does household-prompt-loss, mixture-mlp-r16 fails as "forgot" (the
-truth: it does not carry over), and household-forgets passes, which by the truth forgot nothing.
-They are not in the table.
+are undisputed have the right verdict: catalog-half-crossed, mixture-crossed, tags-shuffled,
+spelling-shuffled and household-prompt-loss fail as "learned another thing", mixture-mlp-r16 fails
+as "forgot" (the truth: it does not carry over), and household-forgets passes, which by the truth
+forgot nothing. They are not in the table.
 """
 THIRTEENTH = """
 ## Thirteenth sealed round
@@ -995,7 +995,7 @@ defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-reci
 
 **Corrected afterwards** ("later" below), with two of these cases:
 
-- A fixed reply, the only answer that several rows share, is a kind of its own, and its first token
+- A fixed reply, the only answer that several rows share, is a kind of rows, and its first token
   counts. notices-linear-r16 fails by it, too, and so does rag-dora-r8 of the twelfth round;
   notices-long-r16 and rag-long-r32, which are healthy, pass as before.
 - A kind that is wrong word for word means "learned another thing" also if another kind is right:
