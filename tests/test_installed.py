@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sway_gate.installed import version_of
+from sway_gate.installed import code_digest, version_of
 
 
 def test_the_versions_of_all_installed_packages() -> None:
@@ -19,3 +19,18 @@ def test_an_installation_in_another_form(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "an_egg.egg-info/PKG-INFO").write_text("Name: an-egg\nVersion: 3.1\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert version_of("an-egg") == "3.1"
+
+
+def test_the_digest_of_the_code_has_the_names_and_the_content_of_all_modules(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "room").mkdir()
+    module = tmp_path / "room/module.py"
+    module.write_text("A = 1")
+    found = [code_digest(tmp_path), code_digest(tmp_path)]
+    module.write_text("A = 2")
+    found.append(code_digest(tmp_path))
+    module.rename(tmp_path / "room/other.py")
+    found.append(code_digest(tmp_path))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3

@@ -12,6 +12,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
+from sway_gate.installed import PACKAGE, code_digest
 from sway_gate.model_files import digest
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS, MLX_WEIGHTS
 from sway_gate.model_files.shapes import shapes_of
@@ -50,6 +51,8 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
     waivers: tuple[tuple[str, str, str, str, bool], ...]
     """The fields of each waiver, and whether it has expired."""
     versions: dict[str, str]
+    code: str
+    """Digest of this package's modules: a checkout changes without its version."""
     platform: str
 
 
@@ -64,7 +67,9 @@ def content_key(job: Job, loading: Loading) -> str:
     `loading`: the settings that the spec gives, before the machine chooses a dtype.
     """
     own = {"sway-gate": job.versions["sway-gate"]}
-    identity = msgspec.structs.replace(_identity(job), loading=loading, versions=own, platform="")
+    identity = msgspec.structs.replace(
+        _identity(job), loading=loading, versions=own, code="", platform=""
+    )
     return cache.verdict_key(msgspec.structs.asdict(identity))
 
 
@@ -93,6 +98,7 @@ def _identity(job: Job) -> VerdictIdentity:
             for w in spec.waivers
         ),
         versions=job.versions,
+        code=code_digest(),
         platform=job.platform,
     )
 
@@ -144,4 +150,5 @@ def _measured_on(job: Job) -> dict[str, object]:
         "differential": job.spec.defaults.differential,
         "platform": job.platform,
         "versions": job.versions,
+        "code": code_digest(PACKAGE / "backends"),
     }

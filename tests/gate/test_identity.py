@@ -7,8 +7,15 @@ import pytest
 from msgspec import structs
 
 from sway_gate.compare.inputs import probe_inputs
-from sway_gate.gate.identity import VerdictIdentity, suite_by_digest, verdict_key
-from sway_gate.gate.resolve import Job
+from sway_gate.gate import identity
+from sway_gate.gate.identity import (
+    VerdictIdentity,
+    content_key,
+    suite_by_digest,
+    verdict_key,
+)
+from sway_gate.gate.resolve import Job, Loading
+from sway_gate.installed import PACKAGE, code_digest
 from sway_gate.results import ModelFacts
 from sway_gate.spec.probes import AdapterRevert, DeltaKL
 from sway_gate.spec.schema import Defaults, ModelRef, Models, Reserve, Section, Spec, Waiver
@@ -63,7 +70,20 @@ def job(adapter="org/a", probe=None, base="org/b", embedders=None, **fields):
     models = Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
     spec = Spec(models=models, suite=(probe or DeltaKL(name="d", prompts=("p",)),), **fields)
     facts = ModelFacts(path=base, digest="b"), ModelFacts(path=adapter, digest="a")
-    return Job(spec, None, *facts, 0.6, {"adherence": 1.0}, {}, "linux", True, embedders or {})
+    versions = {"sway-gate": "0.1.0"}
+    weights = {"adherence": 1.0}
+    return Job(spec, None, *facts, 0.6, weights, versions, "linux", True, embedders or {})
+
+
+def test_other_code_of_this_package_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = Loading("float32", "cpu", False, None)
+    key, content = verdict_key(job()), content_key(job(), loading)
+    # Changed statistics read the measurements again; only other backends measure again.
+    assert identity._measured_on(job())["code"] == code_digest(PACKAGE / "backends")
+    monkeypatch.setattr(identity, "code_digest", lambda *_: "another")
+    assert verdict_key(job()) != key
+    # Machines of a fleet can have a checkout and a package of one version.
+    assert content_key(job(), loading) == content
 
 
 SECTION = Section(kind="prose", id="s", content="c")
