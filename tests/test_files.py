@@ -159,6 +159,7 @@ OTHERS = {
     "backends.full_model": "the code of transformers",
     "cache": "the key is opened without links",
     "output": "writes",
+    "installed": "the package's own modules",
     "engine.trace": "writes",
     "probes.docs": "the package's own modules",
     "training_data.packaged": "the package's own texts",
