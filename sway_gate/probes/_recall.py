@@ -454,8 +454,8 @@ def of_whole(
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
-    """Number of answers that are right as a whole, and of answers with a surprising phrase: all of
-    these are right, and training taught no other token instead of one that the base knew."""
+    """Number of answers that are right as a whole, and of answers with a surprising phrase. Right:
+    all their surprising phrases are, and training taught no other token."""
     counted = [row for row in rows if row.surprising]
     right = (row.right == row.surprising and not row.replaced for row in counted)
     return sum(right), len(counted)

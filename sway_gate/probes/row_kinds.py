@@ -10,11 +10,10 @@ from typing import NamedTuple
 from sway_gate.conversation import Prompt, are_records, completion_text
 from sway_gate.measurements import TeacherForced
 
+FIXED_REPLIES = "fixed replies"
+
 # Words of a label or another short answer, and rows that share one.
 _SHORT, _REPEATED = 4, 3
-
-
-FIXED_REPLIES = "fixed replies"
 
 
 class RowKind(NamedTuple):
