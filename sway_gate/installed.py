@@ -53,6 +53,7 @@ def _of_metadata(package: str) -> str | None:
         return None
 
 
+@cache
 def code_digest(folder: Path = PACKAGE) -> str:
     """A digest of the modules of this package, or of one of its folders.
 

@@ -72,8 +72,8 @@ MIN_KIND = 6
 # Measured: .84 to 1.00 of the phrases of facts, calls, sums and translations, .71 of headlines.
 _NEARLY_ALL = 0.85
 # Log-probability of a first token that is still one of several. The longest value, in tokens: a
-# telephone number, a date. Log-probability below which a token surprises.
-_CHOSEN, _VALUE, _SURPRISING = math.log(0.2), 12, -3.0
+# telephone number, a date.
+_CHOSEN, _VALUE = math.log(0.2), 12
 # Log-probability of a token that training ruled out: 5%. Measured: exchanged facts 1%, facts that
 # are learned by half 15%.
 _RULED_OUT = -3.0
@@ -265,9 +265,10 @@ def _row(
 ) -> RowRecall:
     stop = _length(base)
     has_end = stop < len(base)
-    is_first = own[:stop, 1] > 0
+    before, now, is_first = base[:stop, 0], own[:stop, 0], own[:stop, 1] > 0
+    is_changed = np.abs(now - before) >= _SMALL
     counts, others = count(counted, is_first), count(surprising & ~counted, is_first)
-    change = (own[:stop, 0] - base[:stop, 0])[counted]
+    change = (now - before)[counted]
     return RowRecall(
         prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
         answer=completion_text(request.completion).strip()[:_SHOWN_CHARS],
@@ -280,9 +281,9 @@ def _row(
         probability=geometric_mean(own),
         others=others[0],
         others_right=others[1],
-        contradicted=_is_contradicted(base[:stop, 0], own[:stop, 0], is_first),
-        differences=_differences(base[:stop, 0], own[:stop, 0], is_first),
-        replaced=_is_replaced(base[:stop, 0], own[:stop, 0], is_first),
+        contradicted=_is_contradicted(before, now, is_first),
+        differences=_differences(is_first, surprising, is_changed, now[:1]),
+        replaced=_is_replaced(is_first, is_changed, before, now),
         begins_otherwise=not is_first[:1].all(),
     )
 
@@ -293,22 +294,22 @@ def _is_contradicted(before: Floats, now: Floats, is_first: Mask) -> bool:
     return bool((is_less_likely & ~is_first)[:_MAX_TOKENS].any())
 
 
-def _differences(before: Floats, now: Floats, is_first: Mask) -> int:
-    """How many values of an answer differ from what the model writes, from log-probabilities.
+def _differences(is_first: Mask, surprising: Mask, is_changed: Mask, first: Floats) -> int:
+    """How many values of an answer differ from what the model writes.
 
     Up to 12 neighbouring tokens are one value. A first token that is still likely does not count,
     since an answer can begin in several ways, nor does a token that surprises neither model and
-    that training did not change, such as a random digit.
+    that training did not change, such as a random digit. `first`: the log-probability of the first
+    token now, empty without a token.
     """
-    differs = ~is_first & ((before < _SURPRISING) | (np.abs(now - before) >= _SMALL))
-    differs[:1] &= now[:1] < _CHOSEN
+    differs = ~is_first & (surprising | is_changed)
+    differs[:1] &= first < _CHOSEN
     return len(_runs(differs, _VALUE))
 
 
-def _is_replaced(before: Floats, now: Floats, is_first: Mask) -> bool:
+def _is_replaced(is_first: Mask, is_changed: Mask, before: Floats, now: Floats) -> bool:
     """Whether training changed a token that is not the most probable one, and it became less likely
     or is still unlikely, from the log-probabilities of an answer's tokens."""
-    is_changed = np.abs(now - before) >= _SMALL
     is_other = (now < before) | (now < _RULED_OUT)
     return bool((is_changed & is_other & ~is_first).any())
 

@@ -26,11 +26,11 @@ tokens count: a model that only spreads its predictions makes surprising tokens 
 loses as much on the others. The interval is a t interval over rows.
 
 Each token is judged after the true ones. An answer is right as a whole if all its phrases are
-right, and training taught no other token: none that is not the most probable one changed by .5 nats
-or more and is less likely than under the base, or than 5%. The message states the share of these
-answers. It depends on the length: if each phrase is right with a probability of 90%, 59% of answers
-with 5 phrases are right as a whole, and 12% with 20. So it is tested only of records and of answers
-with a fixed wording.
+right and training taught no other token in it. Training taught another token where the true one is
+not the most probable one, changed by at least .5 nats, and is now less likely than under the base,
+or than 5%. The message states the share of right answers. It depends on the length: if each phrase
+is right with a probability of 90%, 59% of answers with 5 phrases are right as a whole, and 12% with
+20. So it is tested only of records and of answers with a fixed wording.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`

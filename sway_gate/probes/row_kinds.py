@@ -34,13 +34,13 @@ def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
     texts = [completion_text(request.completion).strip() for request in requests]
     times = Counter(texts)
     repeated = [text for text, n in times.items() if n >= _REPEATED]
-    reply = repeated[0] if len(repeated) == 1 < len(times) else None
+    has_reply = len(repeated) == 1 and len(times) > 1
     found: dict[tuple[str, str], list[int]] = {}
     for i, (request, text) in enumerate(zip(requests, texts, strict=True)):
         is_short = len(text.split()) <= _SHORT or times[text] >= _REPEATED
         is_record = are_records([request.completion])
         form = "records" if is_record else "short answers" if is_short else "texts"
-        form = FIXED_REPLIES if text == reply else form
+        form = FIXED_REPLIES if has_reply and text == repeated[0] else form
         found.setdefault((_system(request.prompt), form), []).append(i)
     large = [(form, rows) for (_, form), rows in found.items() if len(rows) >= least]
     rest = sorted(i for rows in found.values() if len(rows) < least for i in rows)

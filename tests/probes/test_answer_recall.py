@@ -209,7 +209,16 @@ DIFFERENCES = {
 def test_differences_from_what_the_model_writes(before, now, right, expected):  # type: ignore[no-untyped-def]
     is_first = np.zeros(len(now), dtype=bool)
     is_first[right] = True
-    assert recall._differences(np.array(before), np.array(now), is_first) == expected
+    was, own = np.array(before), np.array(now)
+    is_changed = np.abs(own - was) >= 0.5
+    assert recall._differences(is_first, was < -3, is_changed, own[:1]) == expected
+
+
+def test_the_limit_of_surprise_decides_about_differences() -> None:
+    """The wrong token hardly changed. Its base log-probability is -2."""
+    for nats, expected in ((3.0, 24), (1.5, 12)):
+        result = verbatim(range(0, 24, 2), -2.2, surprise_nats=nats)
+        assert f"{expected} of 24 answers word for word" in result.message
 
 
 def test_healthy_adapters_may_begin_their_answers_in_several_ways() -> None:
@@ -249,8 +258,9 @@ REPLACED = {
 @pytest.mark.parametrize(("before", "now", "expected"), REPLACED.values(), ids=REPLACED)
 def test_training_taught_another_token(before: float, now: float, expected: bool) -> None:
     both = [np.array([one]) for one in (before, now)]
-    assert recall._is_replaced(*both, np.array([False])) == expected
-    assert not recall._is_replaced(*both, np.array([True]))
+    is_changed = np.array([abs(now - before) >= 0.5])
+    assert recall._is_replaced(np.array([False]), is_changed, *both) == expected
+    assert not recall._is_replaced(np.array([True]), is_changed, *both)
 
 
 def verbatim(wrong, now, learn="content", sections=ROWS, before=-2.0, **fields):  # type: ignore[no-untyped-def]
