@@ -67,8 +67,9 @@ class in a JSON record, the name of a function, a label before its explanation.
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
 Training cannot teach what the base knows. If the content is judged, rows whose answers the base
-already writes word for word, by greedy decoding, do not count. The probe is skipped if fewer than 4
-remain, or if the base finds the own label likeliest in all rows but 3.
+already writes word for word, by greedy decoding, do not count, and the probe is skipped if fewer
+than 4 remain. Labels all count, and the probe is skipped if the base finds the own one likeliest in
+at least 95% of the rows.
 
 The limits:
 
@@ -168,6 +169,8 @@ _CONTROL_CHARS = (40, 320)
 # If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
 # Measured: 95 to 100% of the rows are right if the facts are learned.
 _MIN_FACTS = 6
+# The share of labels that the base assigns from which training can hardly teach any.
+_KNOWN = 0.95
 _MOST_ROWS = "similar rows, the maximum of this probe,"
 
 
@@ -298,16 +301,16 @@ def _kept(
     judged: wanted.Learned, design: answers.Design, gains: answers.Gains, view: ViewAnswers
 ) -> NDArray[np.bool_]:
     """The rows that count [rows]: if the content is judged, those whose answers the base does not
-    know; of labels all, if the base does not know them.
+    know; of labels all, since chance is right about some.
 
-    Raises Skip if they are too few.
+    Raises Skip if the base knows too many.
     """
     are_new = answers.are_new(design, gains, view)
     everything = np.ones_like(are_new)
     if judged == "form":
         return everything
     known, total = int((~are_new).sum()), len(are_new)
-    if total - known < answers.MIN_ROWS:
+    if known >= _KNOWN * total if design.labels else total - known < answers.MIN_ROWS:
         raise Skip(f"the base already knows the answers of {known} of {total} rows")
     return everything if design.labels else are_new
 

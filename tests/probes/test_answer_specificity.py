@@ -211,8 +211,8 @@ def test_labels_that_the_base_knows_are_not_judged() -> None:
 
         return judged("answer_specificity", answer, runs=None, context=shared)
 
-    assert result(26).details["known"] == 0
-    assert (result(27).verdict, "of 27 of 30 rows" in result(27).message) == ("skip", True)
+    assert result(28).details["known"] == 0
+    assert (result(29).verdict, "of 29 of 30 rows" in result(29).message) == ("skip", True)
 
 
 def test_z_is_the_permutation_test() -> None:
