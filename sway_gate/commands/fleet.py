@@ -161,12 +161,12 @@ def _check_targets(args: argparse.Namespace, specs: dict["Gate", "Spec"]) -> Non
 
 
 def _loaded(gate: "Gate", folder: str | None) -> "Spec":
-    from sway_gate.spec import WAIVERS
-    from sway_gate.spec.confine import check_files, check_spec
+    from sway_gate.spec.confine import check_files, check_spec, check_waivers
     from sway_gate.spec.load import load_spec
     from sway_gate.spec.waivers import waivers_file
 
-    check_files({"SPEC": [gate.spec], WAIVERS: [waivers_file(gate.spec)]}, folder)
+    check_files({"SPEC": [gate.spec]}, folder)
+    check_waivers(waivers_file(gate.spec), folder)
     spec = load_spec(gate.spec, gate.adapter or None)
     check_spec(spec, folder)
     return spec
