@@ -60,6 +60,18 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
     assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 6")
 
 
+def test_one_result_is_written_in_several_formats(folder: Path, capsys: Any) -> None:
+    assert cli.main(["report", "sick.json", "-o", "a.html", "-o", "b.md"]) == 0
+    assert cli.main(["report", "--history", "sick.json", "-o", "c.html", "-o", "d.md"]) == 0
+    for name, form in {"a.html": "html", "b.md": "markdown", "c.html": "html"}.items():
+        written = (folder / name).read_text(encoding="utf-8")
+        assert written.lstrip().lower().startswith(BEGINS[form])
+    assert (folder / "d.md").exists()
+    assert cli.main(["report", "sick.json", "-o", "e.md", "-o", "f.md"]) == 2
+    assert "-o f.md: markdown is also written to e.md; give one file" in capsys.readouterr().err
+    assert not (folder / "e.md").exists()
+
+
 @pytest.mark.parametrize("command", ["gate", "run", "check x --base y"])
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
