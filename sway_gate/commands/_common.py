@@ -367,6 +367,19 @@ def check_targets(
     output.check_targets(targets, inputs, specs=specs)
 
 
+def clear_targets(
+    args: argparse.Namespace, targets: Mapping[str, str | None], inputs: Sequence[str | None]
+) -> None:
+    """Check the files of `targets`, and remove the reports of earlier runs there.
+
+    Raises UsageError.
+    """
+    from sway_gate.spec import confine
+
+    confine.check_targets(targets, args.confine)
+    output.clear_targets(targets, inputs)
+
+
 def targets(args: argparse.Namespace) -> dict[str, str | None]:
     """The files that a run writes: option -> path."""
     return {f"--{name}": getattr(args, name) for name in (*FORMATS, "trace")}

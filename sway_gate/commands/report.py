@@ -72,7 +72,7 @@ def _report(args: argparse.Namespace) -> int:
 
     chosen = files(args, FORMATS)
     for path in chosen.values():
-        output.check_targets({"--output": path}, [args.result])
+        output.clear_targets({"--output": path}, [args.result])
     result = shown(args, json_v1.load(args.result))
     for name, path in chosen.items():
         if name != TERMINAL:
