@@ -29,7 +29,7 @@ MOVED = (
 LEARNED = "{name: learned, kind: section_internalization}"
 UNMOVED = "{name: unmoved, kind: delta_kl, prompts: [the mill, nine farms], assert_mean_gte: 0.5}"
 UNSURE = "{name: unsure, kind: calibration_drift, items_limit: 10}"
-STUCK = "{name: stuck, kind: delta_kl, prompts: []}"
+STUCK = "{name: stuck, kind: delta_kl}"
 LEFT_OUT = "{name: left_out, kind: leakage, enabled: false}"
 ALL = (MOVED, LEARNED, UNMOVED, UNSURE, STUCK, LEFT_OUT)
 

@@ -339,7 +339,21 @@ OCTAL = "(8 in YAML 1.1, 10 in YAML 1.2)"
 TOP_K = "top_k must be a whole number at least 1, got the number"
 QUOTES = "(put it in quotes if it is meant as text)"
 # The ^ stands where the message must point, and is taken out.
+NEEDED = {
+    "delta_kl": "prompts",
+    "adapter_ablation": "prompts",
+    "adapter_revert": "cases",
+    "prompt_collapse": "prompts",
+    "cluster_kl": "prompts",
+    "paraphrase_invariance": "cases",
+    "style_fingerprint": "prompts",
+}
+"""The entries without which a kind cannot run."""
 FIELDS = [
+    *(
+        (kind, f"{field}: ^[]", f"{field} must have at least 1 element, got 0")
+        for kind, field in NEEDED.items()
+    ),
     ("delta_kl", "weight: ^-1", f"{WEIGHT} number -1"),
     ("delta_kl", "weight: ^true", f"{WEIGHT} truth value true"),
     ("delta_kl", "weight: ^'one'", f"{WEIGHT} text 'one'"),
