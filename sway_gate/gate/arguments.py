@@ -73,7 +73,7 @@ def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
         return  # avoids the import of the probes
     from sway_gate import probes
 
-    judged = [probe for probe in spec.suite if probe.enabled and probe.is_probe]
+    judged = [p for p in spec.suite if p.enabled and p.is_probe and p.weight]
     used = sorted({probes.module(probe.kind).KIND.category for probe in judged})
     if not any(weights[category] for category in used):
         where = name if given else f"{spec.label}: defaults.score_weights"

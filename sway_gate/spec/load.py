@@ -163,19 +163,16 @@ def _suite_nodes(root: yaml.Node) -> list[yaml.Node]:
 
 
 def _check_suite(reader: Reader) -> None:
-    """Check that there is at most one null_adapter entry, and at least one probe."""
+    """Check that there is at most one null_adapter entry, and at least one probe with a weight."""
     settings = [entry for entry in reader.made(ProbeSpec) if not entry.is_probe]
     for entry in settings[1:]:
         where = f"{reader.place(settings[0])} in line {settings[0].line}"
         reader.blame(entry, "kind", f"must be {entry.kind!r} only once; the first is {where}")
     for file in reader.made(SpecFile):
-        judged = any(probe.enabled and probe.is_probe for probe in file.suite)
-        if not judged and reader.is_whole("suite"):
-            reader.blame(
-                file,
-                "suite",
-                "must contain at least one enabled probe other than null_adapter",
-            )
+        weights = [probe.weight for probe in file.suite if probe.enabled and probe.is_probe]
+        if not any(weights) and reader.is_whole("suite"):
+            need = "with a weight above 0" if weights else "other than null_adapter"
+            reader.blame(file, "suite", f"must contain at least one enabled probe {need}")
 
 
 def _sections(reader: Reader) -> tuple[Section, ...]:

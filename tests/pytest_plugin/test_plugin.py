@@ -275,7 +275,11 @@ GATES = {
     ),
     "an error": (ONE, [MOVED, STUCK], {"errors": 1}),
     "a failure and an error": (ONE, [UNMOVED, STUCK], {"failed": 1}),
-    "all left out": (ONE, [f"{MOVED[:-1]}, weight: 0}}"], {"errors": 1}),
+    "all left out": (
+        'sway("sway.yaml", weights={"adherence": 0})',
+        [MOVED],
+        {"errors": 1},
+    ),
 }
 
 

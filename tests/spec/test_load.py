@@ -563,6 +563,11 @@ FILES = [
         "2:8: suite must contain at least one enabled probe other than null_adapter",
     ),
     (
+        HEAD + "suite: [{name: p, kind: delta_kl, weight: 0}, {name: q, kind: leakage, "
+        "enabled: false}]",
+        "2:8: suite must contain at least one enabled probe with a weight above 0",
+    ),
+    (
         HEAD
         + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
         "2:83: suite[2] (null_adapter): kind must be 'null_adapter' only once; "
