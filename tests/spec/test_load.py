@@ -860,6 +860,35 @@ def test_each_ignored_field_is_in_the_format():
     assert {name.partition(".")[0] for name in IGNORED} <= fields
 
 
+CASES = "[{prompt: a, gold: b, paraphrases: [c, d, c]}, {prompt: a, gold: b, paraphrases: [c, d]}]"
+TRIPLE = "{prompt: a, chosen: b, rejected: c}"
+REPEATED = {
+    "delta_kl": ("prompts", "[a, b, a, a]", 2, 2),
+    "adapter_ablation": ("held_out", "[a, a]", 1, 1),
+    "adapter_revert": ("cases", CASES, 1, 3),
+    "paraphrase_invariance": ("cases", CASES, 1, 3),
+    "preference_flip": ("triples", f"[{TRIPLE}, {TRIPLE}]", 1, 1),
+    "calibration_drift": ("items", "[[a, b], [a, b], [a, c]]", 2, 1),
+    "degeneration": ("prompts", "[a, b]", 2, 0),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_repeated_entry_counts_once(kind):
+    field, written, kept, left_out = REPEATED[kind]
+    spec = read(f"{HEAD}suite: [{{name: p, kind: {kind}, {field}: {written}}}]")
+    assert len(getattr(spec.suite[0], field)) == kept
+    plural = "s" if left_out > 1 else ""
+    note = f"suite[0] ({kind}): {field}: {left_out} repetition{plural} left out, because each "
+    assert spec.notes == ((f"{note}entry counts once",) if left_out else ())
+
+
+def test_numbers_can_be_repeated():
+    spec = read(f"{HEAD}suite: [{{name: p, kind: adapter_ablation, lambdas: [0, 0, 1, 2]}}]")
+    assert spec.suite[0].lambdas == (0, 0, 1, 2)
+    assert spec.notes == ()
+
+
 @pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])
 def test_control(given, want):
     assert read(f"{HEAD}{PROBE}control: {given}").control == want
