@@ -174,3 +174,24 @@ def test_a_forged_pass_is_no_input(folder: Path, capsys: Any, command: str) -> N
     (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
     assert cli.main([*command.split(), "forged.json"]) == 2
     assert "inconsistent report" in capsys.readouterr().err
+
+
+BEYOND = {
+    "composite": lambda report: report.update(score=1e308),
+    "threshold": lambda report: report.update(threshold=-0.5),
+    "score of attribution": lambda report: report["categories"]["attribution"].update(score=1.5),
+    "score of verbatim": lambda report: report["probes"][-1].update(name="verbatim", score=-1),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_score_beyond_its_range_is_not_shown(folder: Path, capsys: Any, name: str) -> None:
+    report = json.loads((folder / "sick.json").read_bytes())
+    report["probes"] = [probe for probe in report["probes"] if probe["name"] != "verbatim"]
+    BEYOND[name](report)
+    (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
+    assert cli.main(["report", "forged.json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"forged.json: inconsistent report: the {name} is " in err
+    assert err.endswith(", not from 0 to 1; run the gate again\n")
