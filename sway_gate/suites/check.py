@@ -18,7 +18,7 @@ from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import CHECK, GateResult, ProbeResult, Verdict
 from sway_gate.spec import WAIVERS
-from sway_gate.spec.confine import check_files, check_spec
+from sway_gate.spec.confine import check_spec, check_waivers
 from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import (
     DataMap,
@@ -224,7 +224,7 @@ def _base_note(given: CheckInputs, models: Models) -> tuple[str, ...]:
 
 
 def _waivers(confine: str | None) -> tuple[Waiver, ...]:
-    check_files({WAIVERS: [WAIVERS]}, confine)
+    check_waivers(WAIVERS, confine)
     return file_waivers()
 
 

@@ -161,7 +161,7 @@ def _answer_specificity(material: Material) -> Chosen:
 
 
 def few_rows(material: Material) -> str:
-    """Why answer_specificity cannot show that the content was learned, and what to do; or ""."""
+    """Why `learned` cannot show that the content was learned, and what to do; or ""."""
     spec, context = AnswerSpecificity(name="learned"), material.context
     try:
         design = answer_specificity.requests(spec, context).design
@@ -170,7 +170,7 @@ def few_rows(material: Material) -> str:
     few = answer_specificity.few_rows(len(design.rows), spec.assert_z_gte)
     if not few or design.labels or context.learn == "form":
         return ""
-    return f"answer_specificity cannot pass by content: {few}; add rows with other answers"
+    return f"{spec.name} ({spec.kind}) cannot pass by content: {few}; add rows with other answers"
 
 
 def _answer_recall(material: Material) -> Chosen:

@@ -276,7 +276,7 @@ def test_the_files_may_decide():
 
 
 FEW = (
-    "few rows: answer_specificity cannot pass by content: 5 rows reach at most 2.4σ, "
+    "few rows: learned (answer_specificity) cannot pass by content: 5 rows reach at most 2.4σ, "
     "7 are needed for 3σ; add rows with other answers"
 )
 
