@@ -42,6 +42,7 @@ from sway_gate.suites.supports import (
     entry,
     few_rows,
     harms_of_data,
+    unjudged,
     wanted,
 )
 from sway_gate.text import named, signed
@@ -142,6 +143,7 @@ def check_suite(given: CheckInputs) -> Spec:
             *_base_note(given, models),
             *loaded.notes,
             *_few_rows(material),
+            *unjudged(material),
             *_of_probes(waivers),
             *_not_judged(material, chosen),
         ),

@@ -173,6 +173,21 @@ def few_rows(material: Material) -> str:
     return f"{spec.name} ({spec.kind}) cannot pass by content: {few}; add rows with other answers"
 
 
+def unjudged(material: Material) -> tuple[str, ...]:
+    """A note on texts that do not show whether the data was learned, since it has answers, too."""
+    texts = len(material.of("prose"))
+    try:
+        found = answer_specificity.requests(AnswerSpecificity(name="learned"), material.context)
+    except (CannotRun, Skip):
+        return ()
+    if not texts or found.data == "prose":
+        return ()
+    return (
+        f"learning is judged by the answers of the data, not by its {counted(texts, 'text')} "
+        "without a question",
+    )
+
+
 def _answer_recall(material: Material) -> Chosen:
     found = tried(material, entry("recalled", "answer_recall"))
     if isinstance(found, Entry) and material.memorize:
