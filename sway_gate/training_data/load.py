@@ -36,7 +36,11 @@ _REFUSED: Final = {
     ".dlm": "a .dlm document; run `sway autogen` on it, or set dlm_source to it in the spec",
     ".yaml": f"YAML; {files.AS_JSONL}",
     ".yml": f"YAML; {files.AS_JSONL}",
-    ".xlsx": "a workbook; save its sheet as CSV",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a workbook; save its sheet as CSV"),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf"), f"a text document; {files.AS_TEXT}"),
+    **dict.fromkeys((".pptx", ".ppt", ".odp"), f"a presentation; {files.AS_TEXT}"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), f"a web page; {files.AS_TEXT}"),
+    ".epub": f"an e-book; {files.AS_TEXT}",
     ".ipynb": "a notebook; save it as Markdown",
 }
 
