@@ -281,7 +281,7 @@ def test_files_that_run_code_are_named(tmp_path: Path, name: str) -> None:
     "name", ["README.md", "tokenizer.json", "training_args.bin", "optimizer.pt", "rng_state_0.pth"]
 )
 def test_files_of_models_and_trainers_are_not_named(tmp_path: Path, name: str) -> None:
-    (adapter(tmp_path) / name).touch()
+    (adapter(tmp_path) / name).write_text("{}")
     assert check_files(tmp_path).findings == ()
 
 
