@@ -41,6 +41,9 @@ _REFUSED: Final = {
     **dict.fromkeys((".pptx", ".ppt", ".odp"), f"a presentation; {files.AS_TEXT}"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), f"a web page; {files.AS_TEXT}"),
     ".epub": f"an e-book; {files.AS_TEXT}",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp"), "an image; give data as text"),
+    **dict.fromkeys((".safetensors", ".gguf", ".pt", ".pth"), "a file of weights; give data"),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), "an archive; unpack it"),
     ".ipynb": "a notebook; save it as Markdown",
 }
 

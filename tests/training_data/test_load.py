@@ -508,6 +508,9 @@ BAD_FILES = {
     ),
     "Word": ("a.docx", b"PK\3\4", f"a.docx: is a text document; {AS_TEXT}"),
     "web page": ("a.HTML", b"<p>A text.</p>", f"a.HTML: is a web page; {AS_TEXT}"),
+    "image": ("a.png", b"\x89PNG", "a.png: is an image; give data as text"),
+    "weights": ("a.safetensors", b"{}", "a.safetensors: is a file of weights; give data"),
+    "archive": ("a.tar.gz", gzip.compress(b"{}"), "a.tar.gz: is an archive; unpack it"),
     "YAML": ("a.yaml", b"- a", "a.yaml: is YAML; convert it to JSONL with one example per line"),
     "LFS": (
         "a.md",
