@@ -63,11 +63,9 @@ def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], 
         remedy = "train with lora_alpha above 0"
         found.append(adapter.finding("verdict", "alpha-zero", message, remedy))
     if negative := [module for module in pairs if alphas[module] < 0]:
-        message = (
-            f"alpha is negative, so the change is subtracted from the base: {compact(negative)}"
-        )
+        where = compact(negative)
+        message = f"alpha is negative, so the change is subtracted from the base: {where}"
         remedy = "check that training used this alpha, otherwise correct its sign"
-        message = f"{message}: {compact(negative)}"
         found.append(adapter.finding("warning", "alpha-negative", message, remedy))
     wrong = _wrong_ranks(adapter, pairs, ranks)
     if wrong:
