@@ -261,7 +261,7 @@ def cells(design: Design) -> list[LogProbs]:
 
 
 def own_answers(design: Design) -> list[TeacherForced]:
-    """The tokens of the own answers, which show whether the base knows them; none of labels."""
+    """The tokens of the own answers, which show whether a model writes them; none of labels."""
     if design.labels:
         return []
     pairs = [pair for g in design.groups for pair in zip(g.requests, g.own, strict=True)]
@@ -339,13 +339,11 @@ def _surprise_of(group: Group, view: ViewAnswers, row: int) -> tuple[float, floa
     return float(-own[surprising].sum()), float(-np.mean(others, axis=0)[surprising].sum())
 
 
-def are_new(design: Design, gains: Gains, view: ViewAnswers) -> NDArray[np.bool_]:
-    """Whether training can teach the own answer of a row [rows]: the base does not write it word
-    for word by greedy decoding; of labels, it finds another one likelier."""
-    if design.labels:
-        return ~gains.first_before
-    found = [_before_end(view.base(request)) for request in own_answers(design)]
-    return np.array([not tokens[:, 1].all() for tokens in found])
+def are_written(tokens: Sequence[Floats]) -> NDArray[np.bool_]:
+    """Whether greedy decoding writes the own answer word for word [rows], from the teacher-forced
+    tokens of `own_answers`. An answer without a token before its end is not written."""
+    found = [_before_end(one)[:, 1] for one in tokens]
+    return np.array([bool(len(one) and one.all()) for one in found], dtype=bool)
 
 
 def _before_end(tokens: Floats) -> Floats:
@@ -355,11 +353,15 @@ def _before_end(tokens: Floats) -> Floats:
 
 
 def of_rows(gains: Gains, kept: NDArray[np.bool_]) -> Gains:
-    """The gains of the kept rows [rows]. The effects are subtracted over all rows."""
+    """The gains of the kept rows [rows] of a design without labels. The own cells of the other rows
+    have no effect on them."""
+    if kept.all():
+        return gains
     ends = np.cumsum([len(block) for block in gains.pairings])[:-1]
     blocks = zip(gains.pairings, np.split(kept, ends), strict=True)
+    content = np.concatenate([np.diag(block) - expected(block) for block in gains.pairings])
     return Gains(
-        content=gains.content[kept],
+        content=content[kept],
         other=gains.other[kept],
         first_before=gains.first_before[kept],
         first=gains.first[kept],
@@ -367,6 +369,17 @@ def of_rows(gains: Gains, kept: NDArray[np.bool_]) -> Gains:
         surprise=gains.surprise[kept],
         pairings=[block[np.ix_(own, own)] for block, own in blocks if own.any()],
     )
+
+
+def expected(block: Floats) -> Floats:
+    """What effects of rows and columns give for the diagonal of a square matrix [n, n], by least
+    squares from its other cells: [n]. n is at least 3. Source: Warner, Kenny & Stoto 1979.
+    """
+    n = len(block)
+    others = np.where(np.eye(n, dtype=bool), 0.0, block)
+    rows, columns = others.sum(axis=1) / (n - 1), others.sum(axis=0) / (n - 1)
+    mean = rows.mean()
+    return np.asarray(mean + (n - 1) / (n - 2) * (rows + columns - 2 * mean))
 
 
 def lifts(before: Floats, after: Floats) -> Floats:

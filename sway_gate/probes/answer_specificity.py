@@ -67,9 +67,10 @@ class in a JSON record, the name of a function, a label before its explanation.
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
 Training cannot teach what the base knows. If the content is judged, rows whose answers the base
-already writes word for word, by greedy decoding, do not count, and the probe is skipped if fewer
-than 4 remain. Labels all count, and the probe is skipped if the base finds the own one likeliest in
-at least 95% of the rows.
+already writes word for word, by greedy decoding, do not count: the effects of rows and answers are
+then those of the other cells (Warner, Kenny & Stoto 1979). The adapter must still write as many of
+these answers as `assert_own_facts_gte`. If fewer than 4 other rows remain, the probe is skipped. So
+it is if the base finds the own label likeliest in at least 95% of the rows of each label.
 
 The limits:
 
@@ -152,7 +153,7 @@ from sway_gate.stats import (
     pairing_test,
     share_above,
 )
-from sway_gate.text import signed
+from sway_gate.text import counted, signed
 
 KIND = Kind(
     category="attribution",
@@ -169,7 +170,7 @@ _CONTROL_CHARS = (40, 320)
 # If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
 # Measured: 95 to 100% of the rows are right if the facts are learned.
 _MIN_FACTS = 6
-# The share of labels that the base assigns from which training can hardly teach any.
+# The share of the rows of a label that the base assigns, from which training can hardly teach it.
 _KNOWN = 0.95
 _MOST_ROWS = "similar rows, the maximum of this probe,"
 
@@ -211,9 +212,10 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: those that count, the smallest
-    content gain first. `known`: rows that do not count, because the base knows their answers.
-    Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one that moved
-    furthest from its own fact first; only groups of fields if the form is judged."""
+    content gain first. `known`: rows whose answers the base writes, so that they do not count;
+    `lost`: those of them that the adapter no longer writes. Gains: relative lifts; the content gain
+    of labels in nats. `similar_rows`: the one that moved furthest from its own fact first; only
+    groups of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -226,6 +228,7 @@ class Found(Details, frozen=True, kw_only=True):
     first_before: int
     first: int
     known: int = 0
+    lost: int = 0
     rows: list[RowGain]
     similar_rows: list[SimilarRow]
 
@@ -252,8 +255,13 @@ def rows(requests: Requests) -> int:
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
     cells = [cell for group in requests.groups for row in group.requests for cell in row]
-    own = wanted.of_base(answers.own_answers(requests.design))
-    return [*requests.evidence.needs, *own, *map(Need, requests.control), *map(Need, cells)]
+    own = answers.own_answers(requests.design)
+    return [
+        *requests.evidence.needs,
+        *map(Need, own),
+        *map(Need, requests.control),
+        *map(Need, cells),
+    ]
 
 
 def value(
@@ -261,8 +269,10 @@ def value(
 ) -> Reading[Found]:
     all_gains = answers.gains(requests.design, view)
     judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, all_gains)
-    kept = _kept(judged, requests.design, all_gains, view)
-    gains = answers.of_rows(all_gains, kept)
+    rows_of = Counted(np.ones(len(requests.design.rows), dtype=bool))
+    if judged == "content":
+        rows_of = _counted(spec, requests.design, all_gains, view)
+    gains = answers.of_rows(all_gains, rows_of.rows)
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
@@ -280,8 +290,9 @@ def value(
         control_gain=control,
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
-        known=int((~kept).sum()),
-        rows=_rows(list(compress(requests.design.rows, kept)), gains, form),
+        known=rows_of.known,
+        lost=rows_of.lost,
+        rows=_rows(list(compress(requests.design.rows, rows_of.rows)), gains, form),
         similar_rows=_similar_rows(groups, view),
     )
     items = gains.content if judged == "content" else form
@@ -297,22 +308,47 @@ def value(
     )
 
 
-def _kept(
-    judged: wanted.Learned, design: answers.Design, gains: answers.Gains, view: ViewAnswers
-) -> NDArray[np.bool_]:
-    """The rows that count [rows]: if the content is judged, those whose answers the base does not
-    know; of labels all, since chance is right about some.
+class Counted(NamedTuple):
+    """Which rows count [rows]; the rows that the base knows, and those of them that are lost."""
 
-    Raises Skip if the base knows too many.
+    rows: NDArray[np.bool_]
+    known: int = 0
+    lost: int = 0
+
+
+def _counted(
+    spec: AnswerSpecificity, design: answers.Design, gains: answers.Gains, view: ViewAnswers
+) -> Counted:
+    """If the content is judged: all rows of labels, otherwise those that the base does not know.
+
+    Raises Skip if the base knows nearly all, unless the adapter has lost them: then all rows count.
     """
-    are_new = answers.are_new(design, gains, view)
-    everything = np.ones_like(are_new)
-    if judged == "form":
-        return everything
-    known, total = int((~are_new).sum()), len(are_new)
-    if known >= _KNOWN * total if design.labels else total - known < answers.MIN_ROWS:
-        raise Skip(f"the base already knows the answers of {known} of {total} rows")
-    return everything if design.labels else are_new
+    everything = np.ones(len(design.rows), dtype=bool)
+    if design.labels:
+        is_worse = mean_above(gains.content, 0.0, KIND.resolution).z < -Z_95
+        if _knows_labels(design, gains) and not is_worse:
+            raise Skip(f"the base already knows the labels of {_of_rows(gains.first_before)}")
+        return Counted(everything)
+    own = answers.own_answers(design)
+    known = answers.are_written([view.base(request) for request in own])
+    lost = known & ~answers.are_written([view.get(request) for request in own])
+    found = Counted(~known, int(known.sum()), int(lost.sum()))
+    if np.count_nonzero(found.rows) >= answers.MIN_ROWS:
+        return found
+    if found.lost <= (1 - spec.assert_own_facts_gte) * found.known:
+        raise Skip(f"the base already writes the answers of {_of_rows(known)}")
+    return found._replace(rows=everything)
+
+
+def _knows_labels(design: answers.Design, gains: answers.Gains) -> bool:
+    """Whether the base assigns nearly all rows of each label right. One label for all rows, by
+    which most can be right, is no knowledge."""
+    own = np.array([design.labels.index(answers.answer_of(row)) for row in design.rows])
+    return all(gains.first_before[own == label].mean() >= _KNOWN for label in set(own.tolist()))
+
+
+def _of_rows(found: NDArray[np.bool_]) -> str:
+    return f"{np.count_nonzero(found)} of {len(found)} rows; add rows that it does not know"
 
 
 def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
@@ -323,7 +359,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
         gain = Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply)
-        return gain, *_of_own_facts(spec, reading)
+        return gain, *_of_own_facts(spec, reading), *_of_known(spec, reading)
     form_limit, kept = spec.assert_form_gain_gte, _content_change_limit(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
@@ -355,6 +391,19 @@ def _of_own_facts(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[
         )
 
 
+def _of_known(spec: AnswerSpecificity, reading: Reading[Found]) -> Iterator[Bound]:
+    """Answers of the data that the base writes and the adapter has lost."""
+    found, limit = reading.details, spec.assert_own_facts_gte
+    if found.lost <= (1 - limit) * found.known:
+        return
+    test = share_above(1 - found.lost / found.known, found.known, limit, reading.error_share)
+    if found.known >= _MIN_FACTS or test.z <= -Z_95:
+        supply = _supply(found, reading.reserve)
+        symptom: Symptom = "learned another thing"
+        name = "share of answers still written that the base writes"
+        yield Bound(name, test, limit, symptom=symptom, n=found.known, supply=supply)
+
+
 def _fields(found: Found) -> list[str]:
     """The fields of the similar rows; "" for facts that are elsewhere."""
     return sorted({row.field for row in found.similar_rows})
@@ -384,9 +433,12 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
         )
     is_content = found.judged == "content"
     if is_content:
-        first += f"; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+        first += f"; form gain {signed(found.form_gain, 3)}"
     if found.known:
-        first += f"; {found.known} others do not count, because the base knows their answers"
+        written = counted(found.known, "answer")
+        kept = found.known - found.lost
+        first += f"; the base already writes {written}, and the adapter {kept} of them"
+    first += _too_few(spec, reading)
     first += _facts_described(found)
     if is_content and not found.hint:
         return first
@@ -418,9 +470,15 @@ def caveat(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     return "does not judge what the answers say; if it matters, set learn to content"
 
 
-def _too_few(spec: AnswerSpecificity, found: Found) -> str:
-    few = few_rows(len(found.rows), spec.assert_z_gte)
-    return f"; {few}" if few and found.judged == "content" and not found.labels else ""
+def _too_few(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
+    found, test = reading.details, reading.significance
+    if found.judged != "content" or found.labels:
+        return ""
+    most = test.reachable if test else None
+    if found.known and most is not None and most < spec.assert_z_gte:
+        return f"; the rows that count reach at most {most:.1f}σ: add rows that it does not know"
+    few = few_rows(len(found.rows) + found.known, spec.assert_z_gte)
+    return f"; {few}" if few else ""
 
 
 def few_rows(rows: int, z: float) -> str:

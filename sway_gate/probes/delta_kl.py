@@ -8,8 +8,8 @@ same for all views. Test statistic: the mean of the square root of the divergenc
 nulls on the log scale. The root of JS is a metric, and a single prompt with a large change weighs
 less in it.
 
-A mean JS of .3 and more replaces nearly all tokens. If the nulls reach it, the adapter is diverged
-or broken; if they reach a smaller divergence, it was never trained.
+If the nulls change as much, the adapter was never trained. But if its JS after most prompts is .3
+or more, random weights of its size break the model, too: then it is diverged or broken.
 
 The share of these positions at which the most probable token changes is reported next to it.
 
@@ -62,7 +62,7 @@ KIND = Kind(
 
 # Divergences of prompts differ by about half of their mean to all of it; weighs like 5 prompts.
 _PROMPTS = Prior(sd=0.7, df=4)
-# Nats. If nearly all next tokens change, random weights of this size break the model, too, and the
+# Nats. If most next tokens change, random weights of this size break the model, too, and the
 # comparison with them does not show that the adapter was never trained.
 _SATURATED = 0.3
 
@@ -113,7 +113,7 @@ def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers
         for prompt, request, x in zip(spec.prompts, requests.divergences, items, strict=True)
     ]
     found = Found(divergence=spec.divergence, prompts=prompts)
-    is_saturated = spec.divergence == "js" and items.mean() >= _SATURATED
+    is_saturated = spec.divergence == "js" and np.median(items) >= _SATURATED
     reading = Reading(float(items.mean()), items, found, test_statistic)
     return reading._replace(symptom="broken" if is_saturated else None)
 

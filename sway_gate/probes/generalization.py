@@ -338,8 +338,9 @@ def _matrix(design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
         return None
     gains = answers.gains(design, view)
     if not design.labels:
-        are_new = answers.are_new(design, gains, view)
-        if are_new.sum() < answers.MIN_ROWS:
+        own = [view.base(request) for request in answers.own_answers(design)]
+        are_new = ~answers.are_written(own)
+        if np.count_nonzero(are_new) < answers.MIN_ROWS:
             return None
         gains = answers.of_rows(gains, are_new)
     return Matrix(

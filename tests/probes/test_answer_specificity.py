@@ -172,47 +172,95 @@ def test_answers_that_reword_their_prompts(
     assert result.verdict == ("pass" if what == "content" else "fail")
 
 
-def test_rows_that_the_base_answers_do_not_count() -> None:
-    """The true pairing gains in 12 rows, and the base writes the answers of the 8 others."""
-    shared = Context(facts(20), control=("Plain prose. " * 99,))
-    design = probe.requests(SPEC, shared).design
-    own = answers.own_answers(design)
-    gained = set(own[:12])
+def own_gains(  # type: ignore[no-untyped-def]
+    known: int, lost: int = 0, own: float = 0.9, other: float = 0.5
+) -> ProbeResult:
+    """Of 20 rows, the base writes the answers of every second one up to `known`; the adapter has
+    lost the first of these. The other own answers lose this share of their loss of 4 nats."""
+    shared = Context(facts(20), control=("Plain prose. " * 99,), learn="content")
+    requests = probe.requests(SPEC, shared)
+    asked = answers.own_answers(requests.design)
+    order = [*asked[::2], *asked[1::2]]
+    written, gone, mine = set(order[:known]), set(order[:lost]), set(asked)
 
     def answer(view, request):  # type: ignore[no-untyped-def]
-        is_up = view.source == "finetuned" and request.whole in gained
-        return np.full(2, -2.0 + 1.0 * is_up)
+        whole = request if isinstance(request, TeacherForced) else request.whole
+        is_tuned = view.source == "finetuned"
+        level = -0.1 if whole in written else -4.0
+        if whole in written:
+            level = -4.0 if whole in gone and is_tuned else level
+        elif request not in requests.control:
+            level *= 1 - is_tuned * (own if whole in mine else other)
+        if isinstance(request, TeacherForced):
+            return np.array([[level, float(level > -0.5), 0.0, -1.0]] * 2)
+        return np.full(2, level)
 
-    def found(known: int) -> ProbeResult:
-        base = unknown(answer, own[20 - known :])
-        return judged("answer_specificity", base, runs=None, context=shared)
-
-    assert found(0).details["content_gain"] == pytest.approx(0.3, abs=0.02)
-    result = found(8)
-    assert result.verdict == "pass", result.message
-    assert result.details["content_gain"] == pytest.approx(0.5, abs=0.05)
-    assert result.details["known"] == 8
-    assert len(result.items) == 12
-    assert "8 others do not count, because the base knows their answers" in result.message
-    assert found(17).verdict == "skip"
-    assert "the base already knows the answers of 17 of 20 rows" in found(17).message
+    return judged("answer_specificity", answer, runs=None, context=shared)
 
 
-def test_labels_that_the_base_knows_are_not_judged() -> None:
-    def result(known: int) -> ProbeResult:
-        shared = Context(labels(30), control=("Plain prose. " * 99,))
-        [group] = probe.requests(SPEC, shared).design.groups
-        likely = {
-            row[own] for row, own in list(zip(group.requests, group.own, strict=True))[:known]
-        }
+@pytest.mark.parametrize(("known", "verdict"), [(0, "pass"), (6, "pass"), (12, "warn")])
+def test_answers_that_the_base_writes_do_not_count(known: int, verdict: str) -> None:
+    result = own_gains(known)
+    assert result.verdict == verdict, result.message
+    assert result.details["content_gain"] == pytest.approx(0.4, abs=1e-6)
+    assert (result.details["known"], len(result.items)) == (known, 20 - known)
+    said = f"the base already writes {known} answers, and the adapter {known} of them"
+    assert (said in result.message) is (known > 0)
+    assert ("add rows that it does not know" in result.message) is (known == 12)
 
-        def answer(view, request):  # type: ignore[no-untyped-def]
-            return np.full(2, -2.0 + (request in likely) + (view.source == "finetuned") * 0.1)
 
-        return judged("answer_specificity", answer, runs=None, context=shared)
+def test_without_new_rows_nothing_is_judged() -> None:
+    result = own_gains(17)
+    assert (result.verdict, result.symptoms) == ("skip", ()), result.message
+    assert "the base already writes the answers of 17 of 20 rows" in result.message
 
-    assert result(28).details["known"] == 0
-    assert (result(29).verdict, "of 29 of 30 rows" in result(29).message) == ("skip", True)
+
+@pytest.mark.parametrize(("known", "lost"), [(6, 6), (17, 17), (20, 20)])
+def test_lost_answers_of_the_data_fail(known: int, lost: int) -> None:
+    result = own_gains(known, lost)
+    assert (result.verdict, result.symptoms) == ("fail", ("learned another thing",))
+    assert "still written that the base writes: 0" in result.message
+    assert own_gains(6, 1).verdict == "pass"
+
+
+def test_what_is_expected_of_the_own_answers_is_a_least_squares_fit() -> None:
+    rng = np.random.default_rng(3)
+    for n in (3, 4, 5, 8):
+        block = rng.normal(size=(n, n))
+        cells = [(i, j) for i in range(n) for j in range(n) if i != j]
+        design = np.zeros((len(cells), 2 * n))
+        for at, (i, j) in enumerate(cells):
+            design[at, i] = design[at, n + j] = 1
+        fit = np.linalg.lstsq(design, np.array([block[cell] for cell in cells]), rcond=None)[0]
+        assert answers.expected(block) == pytest.approx(fit[:n] + fit[n:])
+        gain = np.diag(block) - answers.expected(block)
+        assert gain.mean() == pytest.approx(answers.content_gains(block, np.arange(n)).mean())
+
+
+LABEL_KNOWLEDGE = {
+    # base's and adapter's label of each row -> verdict
+    "all known": (lambda i: i % 3, lambda i: i % 3, "skip"),
+    "all known, and lost": (lambda i: i % 3, lambda i: (i + 1) % 3, "fail"),
+    "one label for all rows": (lambda i: 0, lambda i: i % 3, "pass"),
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "verdict"), LABEL_KNOWLEDGE.values(), ids=LABEL_KNOWLEDGE
+)
+def test_labels_that_the_base_knows_are_not_judged(base, tuned, verdict) -> None:  # type: ignore[no-untyped-def]
+    shared = Context(labels(30), control=("Plain prose. " * 99,))
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if request.completion.strip() not in ("red", "green", "blue"):
+            return np.full(2, -2.0)
+        row = int(prompt_text(request.prompt).split()[-1])
+        label = ("red", "green", "blue")[(base if view.source == "base" else tuned)(row)]
+        return np.full(2, -1.0 if request.completion.strip() == label else -3.0)
+
+    result = judged("answer_specificity", answer, runs=None, context=shared)
+    assert result.verdict == verdict, result.message
+    assert ("already knows the labels" in result.message) is (verdict == "skip")
 
 
 def test_z_is_the_permutation_test() -> None:
