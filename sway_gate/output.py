@@ -34,18 +34,21 @@ _CODE = frozenset((".ipynb", ".py", ".sh", ".toml", ".yaml", ".yml"))
 _OTHERS = _DATA | _MODELS | _CODE
 """Endings that no report has."""
 _HEAD_BYTES = 8192
-_MARKS = (
-    b'"schema_version": 1,',
-    b"### sway-gate",
-    b"| probe | verdict |",
-    b"| gate | composite |",
-    b"(sway-gate)</title>",
-    b"<testsuites ",
-    b'"name": "sway-gate"',
-    b'"check_name": ',
+_REPORT = re.compile(
+    rb"""\s*(
+        \{\s*"schema_version":\ 1,
+        | \#\#\#\ sway-gate
+        | \*\*[^\n]*\*\*\n.*^\|\ \ \|\ (probe\ \|\ verdict|gate\ \|\ composite)\ \|
+        | <!doctype\ html>.*\(sway-gate\)</title>
+        | <\?xml[^>]*>\s*<testsuites\ [^>]*>\s*<testsuite\ [^>]*>\s*<properties>\s*
+          <property\ name="(score|threshold)"
+        | \{\s*"\$schema":[^\n]*sarif.*"name":\ "sway-gate"
+        | \[\s*(\]\s*\Z|\{\s*"check_name":\ )
+    )""",
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
-"""What the beginning of a report contains: JSON, Markdown, comparisons, fleets, HTML, JUnit, SARIF,
-Code Quality. A Code Quality report without issues is an empty list."""
+"""How a report begins: JSON, Markdown, comparisons and fleets, HTML, JUnit, SARIF, Code Quality. A
+Code Quality report without issues is an empty list."""
 _SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
 
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
@@ -195,7 +198,7 @@ def _is_report(path: str) -> bool:
         head = read_regular(path, _HEAD_BYTES)
     except OSError:
         return False
-    return head.strip() == b"[]" or any(mark in head for mark in _MARKS)
+    return bool(_REPORT.match(head))
 
 
 def _obstacle(path: str, specs: bool) -> str:

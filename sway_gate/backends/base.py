@@ -4,6 +4,7 @@ The engine decides what is measured and in which batches. A backend turns one ba
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
@@ -21,7 +22,8 @@ from sway_gate.measurements import (
     View,
 )
 from sway_gate.model_files.config import chat_template
-from sway_gate.text import cut, is_number, one_line
+from sway_gate.model_files.tokens import is_readable
+from sway_gate.text import cut, is_number, named, one_line
 
 Capability = Literal[
     "nulls",
@@ -186,18 +188,24 @@ def template_file(tokenizer: Any) -> str:
 
 def tokenizer_fault(folder: Path, error: Exception) -> str:
     """Why the tokenizer in `folder` cannot be loaded, and what to do; error: of transformers."""
-    if (folder / "tokenizer.json").is_file():
-        return f"cannot be loaded: {error_text(error)}; download it again"
-    if any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+    whole = folder / "tokenizer.json"
+    others = [path for pattern in _VOCABULARIES for path in folder.glob(pattern)]
+    if not whole.is_file() and not others:
+        return "is missing; copy tokenizer.json and tokenizer_config.json into its folder"
+    reason = f"cannot be loaded: {error_text(error)}"
+    if whole.is_file():
+        return reason if is_readable(folder) else f"{reason}; download it again"
+    if missing := [name for name in _CONVERTERS if find_spec(name) is None]:
         return (
-            "cannot be loaded without tokenizer.json; install sentencepiece and tiktoken, "
+            f"cannot be loaded without tokenizer.json; install {named(missing)}, "
             "or save the tokenizer again"
         )
-    return "is missing; copy tokenizer.json and tokenizer_config.json into its folder"
+    return f"{reason}; download it again"
 
 
 _VOCABULARIES = ("*.model", "vocab*", "*.tiktoken", "tekken.json")
-"""Files of tokenizers that transformers converts when it loads them."""
+"""Files of tokenizers that transformers converts when it loads them, with _CONVERTERS."""
+_CONVERTERS = ("sentencepiece", "tiktoken")
 
 
 def error_text(error: Exception) -> str:

@@ -136,7 +136,8 @@ def _with_tokens(
 
 
 def _added(token: Token) -> Any:
-    options = {name: value for name, value in msgspec.structs.asdict(token).items() if name != "id"}
+    fields = msgspec.structs.asdict(token)
+    options = {name: v for name, v in fields.items() if name != "id" and v is not None}
     make: Any = AddedToken
     return make(**options)
 

@@ -90,9 +90,9 @@ def judge(args: argparse.Namespace, base: "OpenBase | None" = None) -> int:
     """The exit code of a gate by `args.spec`. `base` keeps the base loaded for further gates."""
     from sway_gate.spec.confine import check_files
 
-    clear_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
+    clear_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
     check_files({"--baseline": [args.baseline]}, args.confine)
     loaded = load(args)
     # Errors of the spec need none of these.

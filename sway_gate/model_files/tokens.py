@@ -1,5 +1,6 @@
 """Read the tokenizer in a model's or an adapter's folder as data: no code of it runs."""
 
+import codecs
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,15 +25,15 @@ class Malformed(Exception):
 
 
 class Token(msgspec.Struct):
-    """An added token, with the options of the library."""
+    """An added token, with the options of the library; None is the library's default."""
 
     content: str
     id: int = -1
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
-    normalized: bool = False
-    special: bool = False
+    single_word: bool | None = False
+    lstrip: bool | None = False
+    rstrip: bool | None = False
+    normalized: bool | None = False
+    special: bool | None = False
 
 
 class _Model(msgspec.Struct):
@@ -48,7 +49,7 @@ class _WithModel(msgspec.Struct):
 
 
 class _TokenizerConfig(msgspec.Struct):
-    added_tokens_decoder: dict[int, Token] | None = None
+    added_tokens_decoder: dict[int, Token | str] | None = None
 
 
 _File = TypeVar("_File", _TokenizerFile, _TokenizerConfig)
@@ -59,13 +60,20 @@ def added_tokens(folder: Path) -> list[Token]:
 
     Raises Malformed.
     """
-    config = _decoded(folder / _CONFIG, _TokenizerConfig)
-    listed = config.added_tokens_decoder or {}
-    for number, token in listed.items():
-        token.id = number
-    file = _decoded(folder / FILE, _TokenizerFile)
-    tokens = file.added_tokens or list(listed.values())
+    tokens = _decoded(folder / FILE, _TokenizerFile).added_tokens
+    if not tokens:
+        listed = _decoded(folder / _CONFIG, _TokenizerConfig).added_tokens_decoder or {}
+        tokens = [_numbered(token, number) for number, token in listed.items()]
     return sorted(tokens, key=lambda token: token.id)
+
+
+def is_readable(folder: Path) -> bool:
+    """Whether the files of the tokenizer in the folder have its form, as far as they exist."""
+    try:
+        added_tokens(folder)
+    except Malformed:
+        return False
+    return True
 
 
 def other_ids(ours: Path, theirs: Path) -> tuple[int, int]:
@@ -81,9 +89,15 @@ def other_ids(ours: Path, theirs: Path) -> tuple[int, int]:
     return sum(first[token] != second[token] for token in shared), len(shared)
 
 
+def _numbered(token: Token | str, number: int) -> Token:
+    found = Token(token) if isinstance(token, str) else token
+    return msgspec.structs.replace(found, id=number)
+
+
 def _decoded(path: Path, kind: type[_File]) -> _File:
     try:
-        return msgspec.json.decode(read_regular(path, _MAX_BYTES), type=kind, strict=False)
+        text = read_regular(path, _MAX_BYTES).removeprefix(codecs.BOM_UTF8)
+        return msgspec.json.decode(text, type=kind, strict=False)
     except FileNotFoundError:
         return kind()
     except (OSError, ValueError, RecursionError) as error:

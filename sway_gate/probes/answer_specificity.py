@@ -67,10 +67,11 @@ class in a JSON record, the name of a function, a label before its explanation.
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
 Training cannot teach what the base knows. If the content is judged, rows whose answers the base
-already writes word for word, by greedy decoding, do not count: the effects of rows and answers are
-then those of the other cells (Warner, Kenny & Stoto 1979). The adapter must still write as many of
-these answers as `assert_own_facts_gte`. If fewer than 4 other rows remain, the probe is skipped. So
-it is if the base finds the own label likeliest in at least 95% of the rows of each label.
+already writes word for word, by greedy decoding, do not count. Their own cells then have no part in
+the effects of rows and answers (Warner, Kenny & Stoto 1979). The share of these answers that the
+adapter still writes must reach `assert_own_facts_gte`. The probe is skipped if fewer than 4 other
+rows remain, or if the base finds the own label likeliest in at least 95% of the rows of each label.
+If the adapter has lost what the base knows, it is not skipped.
 
 The limits:
 
@@ -213,7 +214,7 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: those that count, the smallest
     content gain first. `known`: rows whose answers the base writes, so that they do not count;
-    `lost`: those of them that the adapter no longer writes. Gains: relative lifts; the content gain
+    `lost`: how many of these the adapter no longer writes. Gains: relative lifts; the content gain
     of labels in nats. `similar_rows`: the one that moved furthest from its own fact first; only
     groups of fields if the form is judged."""
 
@@ -309,7 +310,7 @@ def value(
 
 
 class Counted(NamedTuple):
-    """Which rows count [rows]; the rows that the base knows, and those of them that are lost."""
+    """Which rows count [rows]; how many the base knows, and how many of these are lost."""
 
     rows: NDArray[np.bool_]
     known: int = 0
@@ -342,7 +343,7 @@ def _counted(
 
 def _knows_labels(design: answers.Design, gains: answers.Gains) -> bool:
     """Whether the base assigns nearly all rows of each label right. One label for all rows, by
-    which most can be right, is no knowledge."""
+    which most can be right, does not count as knowledge."""
     own = np.array([design.labels.index(answers.answer_of(row)) for row in design.rows])
     return all(gains.first_before[own == label].mean() >= _KNOWN for label in set(own.tolist()))
 

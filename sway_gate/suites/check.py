@@ -321,9 +321,12 @@ def check_headline(result: GateResult) -> Headline:
     if verdict == "error" and (left_out := [p.name for p in result.probes if p.is_left_out]):
         text = f"could not be judged: the time budget ended before {named(left_out)}"
         return Headline(verdict.upper(), verdict, text, size, open_question)
-    if not any(p.category == _ATTRIBUTION and p.verdict != Verdict.SKIP for p in others):
+    attribution = [p for p in others if p.category == _ATTRIBUTION]
+    if all(p.verdict == Verdict.SKIP for p in attribution):
         word = {"pass": "MOVED", "error": "UNCLEAR"}.get(verdict, verdict.upper())
         text = f"{_above(moved)}; {_harm(result.probes)}"
+        if attribution:
+            text += "; whether it learned the data could not be judged"
         return Headline(word, verdict, text, size, open_question)
     seen = [p.name for p in (moved, *others) if p.verdict == Verdict.PASS and p.category in _SEEN]
     text = f"{', '.join(seen)}; {_harm(result.probes)}"

@@ -506,7 +506,7 @@ UNLOADABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a tokenizer in another form": (
         lambda base: (base / "tokenizer.json").rename(base / "tokenizer.model"),
-        "cannot be loaded without tokenizer.json; install sentencepiece and tiktoken, or save",
+        "cannot be loaded( without tokenizer.json; install .*, or save|: .*; download it again)",
     ),
     "a cut tokenizer": (
         lambda base: os.truncate(base / "tokenizer.json", 9),

@@ -205,12 +205,20 @@ def test_after_an_error_no_earlier_comparison_is_left(folder: Path) -> None:
         assert not target.exists(), line
 
 
-def test_a_wrong_spec_removes_only_reports(folder: Path) -> None:
+NO_REPORTS = {
+    "rows": '[{"prompt": "a question", "completion": "an answer"}]',
+    "rows about reports": '[{"prompt": "p", "check_name": "x", "schema_version": 1, "a": 1}]',
+    "notes": "# Gates\n\n### sway-gate: PASS\n\n|  | probe | verdict |\n",
+    "tests": '<?xml version="1.0"?>\n<testsuites name="pytest tests"><testsuite name="pytest">',
+}
+
+
+@pytest.mark.parametrize("text", NO_REPORTS.values(), ids=NO_REPORTS)
+def test_a_wrong_spec_removes_only_reports(folder: Path, text: str) -> None:
     (folder / "wrong.yaml").write_text("models: 1\nsuite: 2\n", encoding="utf-8")
-    rows = '[{"prompt": "a question", "completion": "an answer"}]'
-    (folder / "rows.json").write_text(rows, encoding="utf-8")
+    (folder / "rows.json").write_text(text, encoding="utf-8")
     assert cli.main(["gate", "wrong.yaml", "--json", "rows.json"]) == 2
-    assert (folder / "rows.json").read_text(encoding="utf-8") == rows
+    assert (folder / "rows.json").read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(("option", "code"), [("--trace", 0), ("--json", 2)])

@@ -175,8 +175,8 @@ def test_answers_that_reword_their_prompts(
 def own_gains(  # type: ignore[no-untyped-def]
     known: int, lost: int = 0, own: float = 0.9, other: float = 0.5
 ) -> ProbeResult:
-    """Of 20 rows, the base writes the answers of every second one up to `known`; the adapter has
-    lost the first of these. The other own answers lose this share of their loss of 4 nats."""
+    """20 rows. The base writes the answers of every second one up to `known`; the adapter has lost
+    the first of these. The other own answers lose this share of their loss of 4 nats."""
     shared = Context(facts(20), control=("Plain prose. " * 99,), learn="content")
     requests = probe.requests(SPEC, shared)
     asked = answers.own_answers(requests.design)

@@ -235,7 +235,8 @@ HEADLINES = {
         [moved(), KNOWS, structs.replace(LEARNED, verdict="skip")],
         "error",
         "UNCLEAR",
-        "+6.3σ above 8 null adapters; no sign of harm",
+        "+6.3σ above 8 null adapters; no sign of harm; "
+        "whether it learned the data could not be judged",
     ),
     "too small": (
         [moved("fail", 6.6, effect_ok=False), KNOWS],
