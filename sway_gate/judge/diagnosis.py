@@ -77,7 +77,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
     ),
     "never ends": Entry(
         "never ends",
-        "The adapter writes usable answers, but does not end them.",
+        "The adapter does not end its answers: they run on.",
         "train with the end-of-turn token after each answer, and with a loss on it: it has none if "
         "the padding token is the same token",
     ),
@@ -161,6 +161,14 @@ _ORDER: Final = tuple(TABLE)
 _CONTRADICTED: Final[dict[str, Symptom]] = {
     TABLE["barely trained"].name: "learned another thing",
     TABLE["learned another thing"].name: "irregular",
+    TABLE["never ends"].name: "broken",
+    TABLE["refuses more"].name: "barely trained",
+}
+# Symptoms that a later one of the order explains. What is recited does not generalise, and little
+# training does not teach refusals.
+_EXPLAINED: Final[dict[Symptom, Symptom]] = {
+    "memorised, not generalised": "recites",
+    "barely trained": "refuses more",
 }
 # Verdicts of the static check of the files; all others state that nothing was trained.
 _BROKEN_FILES: Final = frozenset({"non-finite"})
@@ -210,7 +218,7 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
     if decisive:
         return "never trained"
     results = [result for result in results if result.verdict is not Verdict.WAIVED]
-    found = ranked(symptom for result in results for symptom in result.symptoms)
+    found = _unexplained(symptom for result in results for symptom in result.symptoms)
     if not found:
         return None
     if found[0] in _of_movement(results):
@@ -222,6 +230,17 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         # What carries over to held-out rows was trained enough: what is missing is the wording.
         return "form, not content" if main == "barely trained" and _carries_over(results) else main
     return found[0]
+
+
+def _unexplained(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
+    """Distinct symptoms in the order of precedence, without those that a later one explains.
+
+    Answers that do not end run on until they loop. If nothing else is wrong, only the end is.
+    """
+    found = ranked(symptoms)
+    if set(found) == {"broken", "never ends"}:
+        return ("never ends",)
+    return tuple(one for one in found if _EXPLAINED.get(one) not in found)
 
 
 def _carries_over(results: Sequence[ProbeResult]) -> bool:

@@ -66,6 +66,21 @@ DIAGNOSES = {
     "learned, but it recites": ([MOVED, LEARNED, result("calibration", "recites")], "recites"),
     "an irregular curve": ([MOVED, LEARNED, KEPT, result("ablation", "irregular")],
                            "irregular response"),
+    "recited text does not generalise": (
+        [MOVED, LEARNED, result("attribution", "memorised, not generalised"),
+         result("calibration", "recites")], "recites"),
+    "it recites and forgot": (
+        [MOVED, result("attribution", "memorised, not generalised"),
+         result("calibration", "forgot", "recites")], "forgot"),
+    "it refuses, and learned too little": (
+        [MOVED, result("attribution", "barely trained"), result("calibration", "refuses more")],
+        "refuses more"),
+    "answers run on until they loop": (
+        [MOVED, result("attribution", "never ends"), result("calibration", "broken")],
+        "never ends"),
+    "more is wrong than the end": (
+        [MOVED, result("attribution", "never ends"), result("calibration", "broken", "forgot")],
+        "diverged or broken"),
     "no rule is violated": ([MOVED, LEARNED, result("calibration", verdict="warn")], "undecided"),
 }  # fmt: skip
 
