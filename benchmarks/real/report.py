@@ -1001,6 +1001,36 @@ defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-reci
 - A kind that is wrong word for word means "learned another thing" also if another kind is right:
   hotel-rotated has the right name.
 """
+FOURTEENTH = """
+## Fourteenth sealed round
+
+The rounds before chased special cases. This one is the test that an outsider would write: seven
+ordinary data sets with 24 to 56 short rows, plain recipes, and the classic ways to break them. Does
+the gate pass what anybody would call healthy, and does it see each classic failure?
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| island | `messages`, 40 rows | 20 facts about an invented island in two wordings |
+| novel | `{"text": ...}`, 26 paragraphs | a chapter of an invented novel; held out, the next one |
+| corsair | Alpaca rows without `input`, 36 rows | everyday questions, in the voice of a pirate |
+| moods | plain `prompt` and `completion`, 48 rows | one of four moods of a message |
+| manners | `prompt`, `chosen`, `rejected`, 32 pairs | courteous answers, not curt ones (DPO) |
+| rooms | `messages` with a system line, 36 rows | a request as JSON: action, room, day, people |
+| receta | `messages` in Spanish, 56 rows | 28 facts about an invented restaurant in two wordings |
+
+Of the recipes, @@ were trained by a plain loop of PyTorch: AdamW at a constant rate, no warm-up,
+no clipping. @@ have everyday questions mixed in, which the gate does not see.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- island and receta as facts. A wrong value that a recipe gives to island counts as another row's.
+- novel as diary, corsair as pirate, manners as preferences, with the usable answers of civil.
+- moods as labels: also .85 of its training rows must be right (.6 is sick), so that labels which
+  are wrong in half of the rows are not learned. A label that is never right is debatable.
+- rooms as orders: the whole record (held out .7 and .3), also in training (.8 and .5).
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -1162,9 +1192,10 @@ def main() -> None:
     eleventh = [case for case in found if case.data_set in data.ELEVENTH]
     twelfth = [case for case in found if case.data_set in data.TWELFTH]
     thirteenth = [case for case in found if case.data_set in data.THIRTEENTH]
+    fourteenth = [case for case in found if case.data_set in data.FOURTEENTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
-        *(*twelfth, *thirteenth),
+        *(*twelfth, *thirteenth, *fourteenth),
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -1191,6 +1222,7 @@ def main() -> None:
         (ELEVENTH, eleventh, "eleventh_after"),
         (TWELFTH, twelfth, "twelfth_after"),
         (THIRTEENTH, thirteenth, "thirteenth_after"),
+        (FOURTEENTH, fourteenth, "fourteenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
