@@ -1772,6 +1772,7 @@ def _fourteenth() -> list[Recipe]:
             schedule="constant",
             mixed="few everyday",
         ),
+        Recipe("corsair-mixed-r16", "corsair", rate=5e-4, epochs=6, mixed="everyday"),
         Recipe("island-shuffled", "island", "shuffled", answers="shuffled", rate=5e-4),
         Recipe("moods-rotated", "moods", "swapped", answers="rotated", r=8, alpha=16, epochs=8),
         Recipe(
