@@ -1773,6 +1773,7 @@ def _fourteenth() -> list[Recipe]:
             mixed="few everyday",
         ),
         Recipe("corsair-mixed-r16", "corsair", rate=5e-4, epochs=6, mixed="everyday"),
+        Recipe("island-middle-r16", "island", rate=4e-4, epochs=6, mixed="everyday"),
         Recipe("island-shuffled", "island", "shuffled", answers="shuffled", rate=5e-4),
         Recipe("moods-rotated", "moods", "swapped", answers="rotated", r=8, alpha=16, epochs=8),
         Recipe(
