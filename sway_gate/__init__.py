@@ -73,7 +73,10 @@ def run(
     from sway_gate.spec import schema
     from sway_gate.spec.load import load_spec
 
-    loaded = spec if isinstance(spec, schema.Spec) else load_spec(os.fspath(spec))
+    if isinstance(spec, schema.Spec):
+        loaded = spec
+    else:
+        loaded = load_spec(arguments.checked_path(spec, "spec"))
     options = Options(
         threshold=arguments.checked_threshold(threshold, "threshold"),
         weights=arguments.checked_weights(weights, "weights"),
@@ -121,20 +124,24 @@ def check(
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.reports.notebook import NotebookResult
+    from sway_gate.spec.schema import Quantization
     from sway_gate.suites.check import CheckInputs, check_suite, for_check
+    from sway_gate.suites.supports import Learn
 
+    if quantization is not None:
+        arguments.checked_choice(quantization, Quantization, "quantization")
     fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
     given = CheckInputs(
-        adapter=_path(adapter),
-        base=_path(base),
-        prompts=os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts,
-        data=_files(data),
+        adapter=None if adapter is None else arguments.checked_path(adapter, "adapter"),
+        base=None if base is None else arguments.checked_path(base, "base"),
+        prompts=None if prompts is None else arguments.checked_prompts(prompts),
+        data=arguments.checked_paths(data, "data"),
         online=online,
-        held_out=_files(held_out),
-        learn=learn,
+        held_out=arguments.checked_paths(held_out, "held_out"),
+        learn=arguments.checked_choice(learn, Learn, "learn"),
         data_map=fields,
         quantization=quantization,
-        model=_path(model),
+        model=None if model is None else arguments.checked_path(model, "model"),
     )
     options = Options(
         online=online,
@@ -143,16 +150,6 @@ def check(
         budget=arguments.checked_budget(budget),
     )
     return NotebookResult.of(for_check(run_gate(check_suite(given), options)))
-
-
-def _path(given: _Path | None) -> str | None:
-    return None if given is None else os.fspath(given)
-
-
-def _files(given: _Path | Sequence[_Path]) -> list[str]:
-    """One path or several as a list."""
-    files = [given] if isinstance(given, str | os.PathLike) else given
-    return [os.fspath(file) for file in files]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sway_gate.errors import SwayError, UsageError
+from sway_gate.files import read_regular
 from sway_gate.text import one_line
 
 STDOUT = "-"
@@ -32,6 +33,19 @@ _MODELS = frozenset((".bin", ".gguf", ".pt", ".pth", ".safetensors"))
 _CODE = frozenset((".ipynb", ".py", ".sh", ".toml", ".yaml", ".yml"))
 _OTHERS = _DATA | _MODELS | _CODE
 """Endings that no report has."""
+_HEAD_BYTES = 8192
+_MARKS = (
+    b'"schema_version": 1,',
+    b"### sway-gate",
+    b"| probe | verdict |",
+    b"| gate | composite |",
+    b"(sway-gate)</title>",
+    b"<testsuites ",
+    b'"name": "sway-gate"',
+    b'"check_name": ',
+)
+"""What the beginning of a report contains: JSON, Markdown, comparisons, fleets, HTML, JUnit, SARIF,
+Code Quality. A Code Quality report without issues is an empty list."""
 _SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
 
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
@@ -152,6 +166,36 @@ def check_targets(
                 "or delete this one"
             )
         taken |= dict.fromkeys(places, f"the file of {option}")
+
+
+def clear_targets(
+    targets: Mapping[str, str | None],
+    inputs: Sequence[str | None],
+    models: Sequence[str] = (),
+) -> None:
+    """Check the files of `targets`, and remove the reports of earlier runs there.
+
+    After an error, no report of another run then stands for this one. Only files that contain a
+    report are removed: an unread spec can still name the others as inputs. Raises like
+    `check_targets`.
+    """
+    check_targets(targets, inputs, models)
+    for path in filter(None, targets.values()):
+        if _is_report(path):
+            try:
+                os.unlink(os.path.realpath(path))
+            except OSError as error:
+                raise SwayError(f"cannot remove {path}: {error.strerror or error}") from None
+
+
+def _is_report(path: str) -> bool:
+    if path == STDOUT or not os.path.isfile(path):
+        return False
+    try:
+        head = read_regular(path, _HEAD_BYTES)
+    except OSError:
+        return False
+    return head.strip() == b"[]" or any(mark in head for mark in _MARKS)
 
 
 def _obstacle(path: str, specs: bool) -> str:

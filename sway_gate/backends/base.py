@@ -4,6 +4,7 @@ The engine decides what is measured and in which batches. A backend turns one ba
 """
 
 from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
 from sway_gate.errors import CannotDecide, is_out_of_memory
@@ -19,6 +20,7 @@ from sway_gate.measurements import (
     TeacherForced,
     View,
 )
+from sway_gate.model_files.config import chat_template
 from sway_gate.text import cut, is_number, one_line
 
 Capability = Literal[
@@ -169,6 +171,33 @@ def require_length(tokenizer: Any, name: str) -> None:
             f"{name}: tokenizer_config.json states model_max_length {cut(repr(length), 40)}; "
             "set a number"
         )
+
+
+def keep_template_file(tokenizer: Any, folder: Path) -> None:
+    """Note the file of the tokenizer's chat template, which lies in `folder`, for messages."""
+    found = chat_template(folder)
+    tokenizer.template_file = str(folder / found.file) if found else ""
+
+
+def template_file(tokenizer: Any) -> str:
+    """The file of the chat template; "" if it is not known."""
+    return getattr(tokenizer, "template_file", "")
+
+
+def tokenizer_fault(folder: Path, error: Exception) -> str:
+    """Why the tokenizer in `folder` cannot be loaded, and what to do; error: of transformers."""
+    if (folder / "tokenizer.json").is_file():
+        return f"cannot be loaded: {error_text(error)}; download it again"
+    if any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        return (
+            "cannot be loaded without tokenizer.json; install sentencepiece and tiktoken, "
+            "or save the tokenizer again"
+        )
+    return "is missing; copy tokenizer.json and tokenizer_config.json into its folder"
+
+
+_VOCABULARIES = ("*.model", "vocab*", "*.tiktoken", "tekken.json")
+"""Files of tokenizers that transformers converts when it loads them."""
 
 
 def error_text(error: Exception) -> str:

@@ -117,7 +117,7 @@ def check_config(network: Any, source: loading.Source, *, ending: str = "") -> N
         if field.endswith("vocab_size") and theirs.get(field) == rows:
             continue
         if field.endswith(ending) and (source.trust_remote_code or _is_read(field, ours)):
-            advice = _ADVICE if ending else f"{_ADVICE}, or set differential to false"
+            advice = _ADVICE if ending else f"{_ADVICE}, or set differential to false in a spec"
             raise CannotDecide(
                 f"{source.adapter / 'config.json'}: {field} is {theirs.get(field)!r},"
                 f" in the base {ours.get(field)!r}; {advice}"

@@ -20,14 +20,19 @@ from transformers import (
     AutoTokenizer,
     modeling_utils,
 )
-from transformers.models.auto import modeling_auto
+from transformers.models.auto import configuration_auto, modeling_auto
 
 from sway_gate.backends import quantization
-from sway_gate.backends.base import error_text, require_length
+from sway_gate.backends.base import (
+    error_text,
+    keep_template_file,
+    require_length,
+    tokenizer_fault,
+)
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template, hub_kernel, json_object
-from sway_gate.model_files.hub import ADAPTER_CONFIG
-from sway_gate.model_files.shapes import is_half_precision, oversized
+from sway_gate.model_files.hub import ADAPTER_CONFIG, weight_files
+from sway_gate.model_files.shapes import is_half_precision, layout_fault, oversized
 from sway_gate.text import cut, named
 
 _CONFIG = "config.json"
@@ -75,6 +80,7 @@ def own_tokenizer(source: Source, tokenizer: Any) -> tuple[Any, tuple[str, ...]]
     own = load_tokenizer(source._replace(base=source.adapter))
     if not own.chat_template:
         own.chat_template = tokenizer.chat_template
+        keep_template_file(own, source.base)
     if own.get_vocab() == tokenizer.get_vocab():
         return own, ()
     return own, ("texts are tokenized by the fine-tuned model's tokenizer; the base's differs",)
@@ -92,6 +98,7 @@ def with_template(tokenizer: Any, adapter: Path) -> tuple[Any, tuple[str, ...]]:
         return tokenizer, ()
     tokenizer = copy.copy(tokenizer)
     tokenizer.chat_template = own.text
+    keep_template_file(tokenizer, adapter)
     why = "which differs from the base's" if given else "because the base has none"
     return tokenizer, (f"prompts go through the chat template of the adapter's folder, {why}",)
 
@@ -146,8 +153,10 @@ def load_tokenizer(source: Source) -> Any:
             trust_remote_code=source.trust_remote_code,
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
-        raise _not_loaded(source, error) from None
+        fault = _needed_code(source, error) or tokenizer_fault(source.base, error)
+        raise CannotDecide(f"the tokenizer of {_name(source)} {fault}") from None
     require_length(tokenizer, _name(source))
+    keep_template_file(tokenizer, source.base)
     return tokenizer
 
 
@@ -159,7 +168,8 @@ def load_model(source: Source, device: torch.device) -> Any:
     is_converted = dtype is torch.float32 and is_half_precision(source.base)
     try:
         with _unmapped() if is_converted else nullcontext():
-            loaded: Any = _model_class(source.base).from_pretrained(
+            kind = _model_class(source.base) or AutoModelForCausalLM
+            loaded: Any = kind.from_pretrained(
                 str(source.base),
                 dtype=dtype,
                 use_safetensors=True,  # a pickled checkpoint is an error, never loaded
@@ -257,8 +267,11 @@ def _beside_weights(model: Any, unused: Iterable[str]) -> list[str]:
 
 
 def _model_class(base: Path) -> Any:
-    """The class of the model: a language model, or one for images or sound that also reads text."""
-    kind = str(json_object(base / _CONFIG).get("model_type"))
+    """The class of the model: a language model, or one for images or sound that also reads text.
+
+    None if transformers has none without the code of the model's repository.
+    """
+    kind = _model_type(base)
     classes = {
         "CAUSAL_LM": AutoModelForCausalLM,
         "IMAGE_TEXT_TO_TEXT": AutoModelForImageTextToText,
@@ -267,7 +280,11 @@ def _model_class(base: Path) -> Any:
     for task, found in classes.items():
         if kind in getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", ()):
             return found
-    return AutoModelForCausalLM
+    return None
+
+
+def _model_type(base: Path) -> str:
+    return str(json_object(base / _CONFIG).get("model_type"))
 
 
 def _require_whole_model(source: Source) -> None:
@@ -306,4 +323,43 @@ def _not_loaded(source: Source, error: Exception) -> CannotDecide:
         return CannotDecide(f"{_name(source)}: {wrong}; download it again")
     method = quantization.method_of_files(source.base)
     stored = f", quantized with {method}," if method else ""
-    return CannotDecide(f"{_name(source)}{stored} cannot be loaded: {error_text(error)}")
+    reason = _needed_code(source, error) or _damage(source.base) or _unsupported(source.base)
+    return CannotDecide(
+        f"{_name(source)}{stored} {reason or f'cannot be loaded: {error_text(error)}'}"
+    )
+
+
+def _needed_code(source: Source, error: Exception) -> str:
+    """That the library refused to run the code of the model's repository; "" if it did not."""
+    if source.trust_remote_code or "trust_remote_code" not in str(error):
+        return ""
+    return (
+        "needs code of its repository, which runs only with trust_remote_code: true in a spec; "
+        "give a model that transformers supports, or read the code and allow it there"
+    )
+
+
+def _damage(base: Path) -> str:
+    """The file of weights that is missing or incomplete; "" if there is none."""
+    for path in weight_files(base):
+        if not path.is_file():
+            return f"cannot be loaded: {path.name} is missing; download it again"
+        if fault := layout_fault(path):
+            return f"cannot be loaded: {path.name}: {fault}; download it again"
+    return ""
+
+
+def _unsupported(base: Path) -> str:
+    """That transformers has no language model of the base's type; "" if it has one."""
+    kind = _model_type(base)
+    if _model_class(base):
+        return ""
+    if kind == "None":
+        return f"cannot be loaded: {_CONFIG} states no model_type; download it again"
+    states = f"cannot be loaded: {_CONFIG} states model_type {cut(repr(kind), 60)}"
+    if kind in getattr(configuration_auto, "CONFIG_MAPPING_NAMES", ()):
+        return f"{states}, which is not a causal language model; only these can be judged"
+    return (
+        f"{states}, which transformers {transformers.__version__} does not know; "
+        "upgrade it, or give another base"
+    )

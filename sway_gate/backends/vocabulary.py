@@ -8,7 +8,7 @@ mean of the base's rows.
 import copy
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -16,39 +16,20 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AddedToken
 
-from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
-from sway_gate.files import read_regular
 from sway_gate.model_files.config import json_object
-from sway_gate.model_files.hub import weight_files
-from sway_gate.model_files.shapes import short
+from sway_gate.model_files.hub import ADAPTER_WEIGHTS, weight_files
+from sway_gate.model_files.shapes import shapes_of, short
+from sway_gate.model_files.tokens import Malformed, Token, added_tokens
+from sway_gate.static.findings import finding_line
+from sway_gate.static.tokenizer import malformed
 from sway_gate.text import counted, cut, named
 
-_MAX_BYTES = 256 * 2**20
+_FEW = 1024
+"""This number of rows takes little memory in any model."""
 # Where peft saves the rows of an embedding or a head. The last one has the trained rows if
 # modules_to_save lists the module.
 _ROWS = ("original_module.weight", "base_layer.weight", "weight")
-
-
-class _Token(msgspec.Struct):
-    content: str
-    id: int = -1
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
-    normalized: bool = False
-    special: bool = False
-
-
-class _TokenizerFile(msgspec.Struct):
-    added_tokens: list[_Token] | None = None
-
-
-class _TokenizerConfig(msgspec.Struct):
-    added_tokens_decoder: dict[int, _Token] | None = None
-
-
-_File = TypeVar("_File", _TokenizerFile, _TokenizerConfig)
 
 
 class Vocabulary(NamedTuple):
@@ -67,9 +48,12 @@ def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
 
     Raises AdapterError if files of the adapter are not valid.
     """
-    tokenizer, count, notes = _with_tokens(tokenizer, _added_tokens(adapter))
     rows = model.get_input_embeddings().weight.shape[0]
     size, saved = _saved_rows(model, adapter)
+    tokens, known = _added_tokens(adapter), tokenizer.get_vocab()
+    new = [token for token in tokens if token.content not in known]
+    _require_rows(adapter, len(new), (size or rows) - len(tokenizer))
+    tokenizer, count, notes = _with_tokens(tokenizer, tokens, new)
     size = size or (max(rows, len(tokenizer)) if count else rows)
     if size == rows:
         return Vocabulary(tokenizer, False, notes)
@@ -110,32 +94,33 @@ def _note(rows: int, size: int, kept: str) -> str:
     return f"{note}; the base's new ones are {kept}" if size > rows else note
 
 
-def _added_tokens(folder: Path) -> list[_Token]:
-    """The added tokens of the tokenizer in the folder, by id; empty if it has no tokenizer."""
-    config = _decoded(folder / "tokenizer_config.json", _TokenizerConfig)
-    listed = config.added_tokens_decoder or {}
-    for number, token in listed.items():
-        token.id = number
-    file = _decoded(folder / "tokenizer.json", _TokenizerFile)
-    tokens = file.added_tokens or list(listed.values())
-    return sorted(tokens, key=lambda token: token.id)
-
-
-def _decoded(path: Path, kind: type[_File]) -> _File:
+def _added_tokens(folder: Path) -> list[Token]:
     try:
-        return msgspec.json.decode(read_regular(path, _MAX_BYTES), type=kind, strict=False)
-    except FileNotFoundError:
-        return kind()
-    except (OSError, ValueError, RecursionError) as error:
-        raise AdapterError(f"{path}: {error_text(error)}") from None
+        return added_tokens(folder)
+    except Malformed as error:
+        raise AdapterError(finding_line(malformed(error))) from None
 
 
-def _with_tokens(tokenizer: Any, tokens: list[_Token]) -> tuple[Any, int, tuple[str, ...]]:
+def _require_rows(adapter: Path, new: int, free: int) -> None:
+    """Raise AdapterError if far more tokens are added than the embeddings have rows for.
+
+    free: rows without a token. Others get rows that nothing trained, which takes memory and time.
+    """
+    shapes = shapes_of(adapter / ADAPTER_WEIGHTS).values()
+    largest = max((max(shape, default=0) for shape in shapes), default=0)
+    if new > max(free, 0) + max(_FEW, largest):
+        raise AdapterError(
+            f"{adapter}: the tokenizer adds {new:,} tokens that the base lacks, but the adapter "
+            "has no embeddings for them; use the tokenizer of the training, or remove its files"
+        )
+
+
+def _with_tokens(
+    tokenizer: Any, tokens: list[Token], new: list[Token]
+) -> tuple[Any, int, tuple[str, ...]]:
     """The tokenizer with the tokens that it lacks, their number, and notes."""
     if all(tokenizer.convert_tokens_to_ids(token.content) == token.id for token in tokens):
         return tokenizer, 0, ()
-    known = tokenizer.get_vocab()
-    new = [token for token in tokens if token.content not in known]
     extended = copy.deepcopy(tokenizer)
     for special, group in groupby(new, lambda token: token.special):
         extended.add_tokens([_added(token) for token in group], special_tokens=special)
@@ -150,7 +135,7 @@ def _with_tokens(tokenizer: Any, tokens: list[_Token]) -> tuple[Any, int, tuple[
     return extended, len(new), (f"{counted(len(new), 'token')} of the adapter added: {names}",)
 
 
-def _added(token: _Token) -> Any:
+def _added(token: Token) -> Any:
     options = {name: value for name, value in msgspec.structs.asdict(token).items() if name != "id"}
     make: Any = AddedToken
     return make(**options)
@@ -163,7 +148,7 @@ def _saved_rows(model: Any, adapter: Path) -> tuple[int, dict[str, Tensor]]:
     sizes: set[int] = set()
     saved = {}
     try:
-        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+        with safe_open(adapter / ADAPTER_WEIGHTS, "pt") as file:
             keys = set(file.keys())
             for name in _embeddings(model):
                 prefix = f"base_model.model.{name}."

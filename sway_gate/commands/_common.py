@@ -13,7 +13,7 @@ from sway_gate.commands._formats import json_argument, output_arguments
 from sway_gate.commands._parser import COMMON, Arguments, Parser
 from sway_gate.commands._verbose import PhaseClock, facts
 from sway_gate.errors import UsageError
-from sway_gate.spec import DEFAULT_SPEC, WAIVERS
+from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import seconds
 from sway_gate.version import __version__
 
@@ -89,13 +89,13 @@ def load(args: argparse.Namespace) -> "Spec":
 
     With --confine, all files that it names lie in that folder.
     """
-    from sway_gate.spec.confine import check_files, check_network, check_spec
+    from sway_gate.spec.confine import check_files, check_network, check_spec, check_waivers
     from sway_gate.spec.load import load_spec
     from sway_gate.spec.waivers import waivers_file
 
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
-    check_files({WAIVERS: [waivers_file(args.spec)]}, args.confine)
+    check_waivers(waivers_file(args.spec), args.confine)
     spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
     check_network(spec, args.confine, online=getattr(args, "online", False))
@@ -365,6 +365,19 @@ def check_targets(
 
     confine.check_targets(targets, args.confine)
     output.check_targets(targets, inputs, specs=specs)
+
+
+def clear_targets(
+    args: argparse.Namespace, targets: Mapping[str, str | None], inputs: Sequence[str | None]
+) -> None:
+    """Check the files of `targets`, and remove the reports of earlier runs there.
+
+    Raises UsageError.
+    """
+    from sway_gate.spec import confine
+
+    confine.check_targets(targets, args.confine)
+    output.clear_targets(targets, inputs)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:

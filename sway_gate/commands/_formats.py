@@ -76,6 +76,20 @@ def choose(args: argparse.Namespace, formats: Collection[str]) -> None:
         setattr(args, name, path)
 
 
+def files(args: argparse.Namespace, formats: Collection[str]) -> dict[str, str]:
+    """The format and the file of each -o; without -o, standard output as text.
+
+    Raises UsageError if a file has no format, or a format has two files.
+    """
+    found: dict[str, str] = {}
+    for path in args.output or [STDOUT]:
+        name = args.format or of_file(path, formats)
+        if other := found.get(name):
+            raise UsageError(f"-o {path}: {name} is also written to {other}; give one file")
+        found[name] = path
+    return found
+
+
 def of_name(path: str, formats: Collection[str]) -> str | None:
     """The format that the ending of a file's name stands for; None for other endings."""
     name = ENDINGS.get(os.path.splitext(path)[1].lower())

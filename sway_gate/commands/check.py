@@ -10,7 +10,7 @@ from sway_gate.commands._common import (
     EXIT_CODES,
     FORMATS,
     Add,
-    check_targets,
+    clear_targets,
     data_arguments,
     deliver,
     display,
@@ -75,7 +75,7 @@ def _check(args: argparse.Namespace) -> int:
     choose(args, FORMATS)
     if args.model is None:
         args.adapter = given_adapter(args)
-    check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
+    clear_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
     check_files({"ADAPTER": [args.adapter], "--prompts": [args.prompts]}, args.confine)
     given = CheckInputs(
         adapter=args.adapter,

@@ -8,6 +8,7 @@ from sway_gate import output
 from sway_gate.commands._common import (
     Add,
     check_targets,
+    clear_targets,
     code_argument,
     confine_argument,
     display,
@@ -124,7 +125,7 @@ def _compare(args: argparse.Namespace) -> int:
     if paths.count(output.STDOUT) > 1:
         raise UsageError("only one of the reports can be standard input")
     choose(args, _FORMATS)
-    output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
+    output.clear_targets({"--markdown": args.markdown, "--json": args.json}, paths)
     results = [(path, baseline.without(json_v1.load(path))) for path in paths]
     found = compare_course(results, args.tolerance)
     _deliver(args, found, COMPARED)
@@ -140,10 +141,10 @@ def _diff(args: argparse.Namespace) -> int:
 
     _name_inputs(args)
     check_files({"A": [args.a], "B": [args.b]}, args.confine)
-    loaded = load(args)
     choose(args, _FORMATS)
     reports = {"--markdown": args.markdown, "--json": args.json}
-    check_targets(args, reports, [args.spec])
+    clear_targets(args, reports, [args.spec])
+    loaded = load(args)
     for adapter in (args.a, args.b):
         output.check_targets(reports, *inputs(with_adapter(loaded, adapter)))
     with measuring(args) as (options, progress):

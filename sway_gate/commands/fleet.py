@@ -15,6 +15,7 @@ from sway_gate.commands._adapters import expanded
 from sway_gate.commands._common import (
     EXIT_CODES,
     Add,
+    clear_targets,
     confine_argument,
     display,
     effort_arguments,
@@ -97,8 +98,10 @@ def _address(text: str) -> str:
 def _fleet(args: argparse.Namespace) -> int:
     choose(args, _FORMATS)
     gates = _gates(args)
+    targets = {f"--{name}": getattr(args, name) for name in _FORMATS}
+    clear_targets(args, targets, [gate.spec for gate in gates])
     specs = {gate: _loaded(gate, args.confine) for gate in gates}
-    _check_targets(args, specs)
+    _check_targets(args, targets, specs)
     _require_ray()
     from sway_gate.fleet import report
 
@@ -142,12 +145,13 @@ def _spec_files(given: str) -> list[str]:
     raise UsageError(f"{one_line(given)}: no file matches this pattern")
 
 
-def _check_targets(args: argparse.Namespace, specs: dict["Gate", "Spec"]) -> None:
+def _check_targets(
+    args: argparse.Namespace, targets: dict[str, str | None], specs: dict["Gate", "Spec"]
+) -> None:
     from sway_gate.gate.resolve import inputs
     from sway_gate.spec import confine
 
-    targets = {f"--{name}": getattr(args, name) for name in _FORMATS}
-    confine.check_targets({**targets, "--results": args.results}, args.confine)
+    confine.check_targets({"--results": args.results}, args.confine)
     for gate, spec in specs.items():
         files, folders = inputs(spec)
         output.check_targets(targets, [gate.spec, *files], folders)
@@ -161,12 +165,12 @@ def _check_targets(args: argparse.Namespace, specs: dict["Gate", "Spec"]) -> Non
 
 
 def _loaded(gate: "Gate", folder: str | None) -> "Spec":
-    from sway_gate.spec import WAIVERS
-    from sway_gate.spec.confine import check_files, check_spec
+    from sway_gate.spec.confine import check_files, check_spec, check_waivers
     from sway_gate.spec.load import load_spec
     from sway_gate.spec.waivers import waivers_file
 
-    check_files({"SPEC": [gate.spec], WAIVERS: [waivers_file(gate.spec)]}, folder)
+    check_files({"SPEC": [gate.spec]}, folder)
+    check_waivers(waivers_file(gate.spec), folder)
     spec = load_spec(gate.spec, gate.adapter or None)
     check_spec(spec, folder)
     return spec

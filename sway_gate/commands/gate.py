@@ -9,7 +9,7 @@ from sway_gate.commands._common import (
     EXIT_CODES,
     FORMATS,
     Add,
-    check_targets,
+    clear_targets,
     code_argument,
     deliver,
     effort_arguments,
@@ -90,7 +90,7 @@ def judge(args: argparse.Namespace, base: "OpenBase | None" = None) -> int:
     """The exit code of a gate by `args.spec`. `base` keeps the base loaded for further gates."""
     from sway_gate.spec.confine import check_files
 
-    check_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
+    clear_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     check_files({"--baseline": [args.baseline]}, args.confine)

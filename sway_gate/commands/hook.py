@@ -10,6 +10,7 @@ from sway_gate.commands._common import (
     EXIT_CODES,
     FORMATS,
     Add,
+    clear_targets,
     confine_argument,
     print_text,
     targets,
@@ -53,6 +54,7 @@ def _hook(args: argparse.Namespace) -> int:
     if not (args.junit or ".xml").endswith(".xml"):
         raise UsageError(f"--junit {args.junit}: is not an .xml file; use --junit sway-junit.xml")
     choose(args, FORMATS)
+    clear_targets(args, targets(args), [args.baseline])
     deleted = deleted_files()
     if deleted is None:
         output.say("note: git cannot list the files that the commit deletes\n", sys.stderr)

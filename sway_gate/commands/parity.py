@@ -60,7 +60,7 @@ def _parity(args: argparse.Namespace) -> int:
     from sway_gate.serving.artefacts import check_name
 
     choose(args, _FORMATS)
-    output.check_targets({"--json": args.json}, [*args.data])
+    output.clear_targets({"--json": args.json}, [*args.data])
     for name in [*args.against, *filter(None, [args.served_base])]:
         check_name(name)
     from sway_gate.reports import parity as reports

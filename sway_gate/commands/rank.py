@@ -8,7 +8,7 @@ from sway_gate import output
 from sway_gate.commands._adapters import distinct, expanded
 from sway_gate.commands._common import (
     Add,
-    check_targets,
+    clear_targets,
     code_argument,
     confine_argument,
     display,
@@ -86,12 +86,12 @@ def _rank(args: argparse.Namespace) -> int:
 
     adapters = _named_inputs(args)
     check_files({"ADAPTER": adapters}, args.confine)
+    choose(args, _FORMATS)
+    reports = {f"--{name}": getattr(args, name) for name in _FORMATS}
+    clear_targets(args, reports, [args.spec])
     spec = load(args)
     if args.by:
         check_measure(spec, args.by)
-    choose(args, _FORMATS)
-    reports = {f"--{name}": getattr(args, name) for name in _FORMATS}
-    check_targets(args, reports, [args.spec])
     for adapter in adapters:
         output.check_targets(reports, *inputs(with_adapter(spec, adapter)))
     with measuring(args) as (options, progress):

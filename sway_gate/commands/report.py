@@ -15,7 +15,7 @@ from sway_gate.commands._common import (
     samples_argument,
     shown,
 )
-from sway_gate.commands._formats import TERMINAL, endings, of_file
+from sway_gate.commands._formats import TERMINAL, endings, files
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ def add_to(add: Add) -> None:
     report.add_argument(
         "-o",
         "--output",
+        action="append",
+        default=[],
         metavar="FILE",
-        default=output.STDOUT,
-        help="write to FILE (default: standard output)",
+        help="write to FILE (default: standard output); repeat it for several formats",
     )
     samples_argument(report)
 
@@ -69,15 +70,17 @@ def _report(args: argparse.Namespace) -> int:
         return _history(args)
     from sway_gate.reports import json_v1
 
-    name = args.format or of_file(args.output, FORMATS)
-    output.check_targets({"--output": args.output}, [args.result])
+    chosen = files(args, FORMATS)
+    for path in chosen.values():
+        output.clear_targets({"--output": path}, [args.result])
     result = shown(args, json_v1.load(args.result))
-    if name != TERMINAL:
-        output.write(args.output, _OF_RESULT[name](result), form(name))
-    elif args.output == output.STDOUT:
-        output.say(rendered(result, sys.stdout))
-    else:
-        output.write(args.output, rendered(result, None).encode())
+    for name, path in chosen.items():
+        if name != TERMINAL:
+            output.write(path, _OF_RESULT[name](result), form(name))
+        elif path == output.STDOUT:
+            output.say(rendered(result, sys.stdout))
+        else:
+            output.write(path, rendered(result, None).encode())
     return 0
 
 
@@ -85,18 +88,20 @@ def _history(args: argparse.Namespace) -> int:
     from sway_gate.reports.history import render
     from sway_gate.reports.history_files import load_history
 
-    name = args.format or of_file(args.output, _OF_HISTORY)
-    if name not in (TERMINAL, *_OF_HISTORY):
+    chosen = files(args, _OF_HISTORY)
+    if args.format not in (None, TERMINAL, *_OF_HISTORY):
         allowed = ", ".join((TERMINAL, *_OF_HISTORY))
-        raise UsageError(f"--format {name} shows one result; with --history use {allowed}")
+        raise UsageError(f"--format {args.format} shows one result; with --history use {allowed}")
     found = load_history(args.history)
-    output.check_targets({"--output": args.output}, [entry.file for entry in found.results])
-    if name != TERMINAL:
-        output.write(args.output, _OF_HISTORY[name](found), form(name))
-    elif args.output == output.STDOUT:
-        output.say(render(found, **display(sys.stdout)))
-    else:
-        output.write(args.output, render(found, **display(None)).encode())
+    for path in chosen.values():
+        output.check_targets({"--output": path}, [entry.file for entry in found.results])
+    for name, path in chosen.items():
+        if name != TERMINAL:
+            output.write(path, _OF_HISTORY[name](found), form(name))
+        elif path == output.STDOUT:
+            output.say(render(found, **display(sys.stdout)))
+        else:
+            output.write(path, render(found, **display(None)).encode())
     return 0
 
 

@@ -57,7 +57,7 @@ def _static(args: argparse.Namespace) -> int:
     adapters = list(dict.fromkeys(_adapter(path) for path in _given(args)))
     choose(args, _FORMATS)
     files = [file for adapter in adapters for file in model_files(Path(adapter))]
-    output.check_targets({"--json": args.json, "--sarif": args.sarif}, files, adapters)
+    output.clear_targets({"--json": args.json, "--sarif": args.sarif}, files, adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
     if os.path.lexists(WAIVERS):
         found = _waived(found)

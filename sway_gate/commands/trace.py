@@ -4,7 +4,7 @@ import argparse
 
 from sway_gate import output
 from sway_gate.commands._common import Add, count, print_json, print_text
-from sway_gate.commands._formats import endings, format_argument, of_file
+from sway_gate.commands._formats import endings, files, format_argument
 
 _FORMATS = ("json", "markdown")
 
@@ -23,8 +23,9 @@ def add_to(add: Add) -> None:
     trace.add_argument(
         "-o",
         "--output",
+        action="append",
+        default=[],
         metavar="FILE",
-        default=output.STDOUT,
         help=f"write to FILE; its ending names the format: {endings(_FORMATS)}",
     )
     format_argument(trace, ("terminal", *_FORMATS))
@@ -42,11 +43,15 @@ def _trace(args: argparse.Namespace) -> int:
 
     from sway_gate.reports import trace
 
-    output.check_targets({"-o": args.output}, [args.file])
-    form = args.format or of_file(args.output, _FORMATS)
+    chosen = files(args, _FORMATS)
+    for path in chosen.values():
+        output.check_targets({"-o": path}, [args.file])
     events, unreadable = trace.read(args.file)
     summary = trace.sum_up(events, unreadable, args.slowest)
-    if form == "json":
-        return print_json(msgspec.to_builtins(summary), args.output)
-    text = trace.render_markdown(summary) if form == "markdown" else trace.render(summary)
-    return print_text(text, args.output)
+    renderers = {"markdown": trace.render_markdown, "terminal": trace.render}
+    for form, path in chosen.items():
+        if form == "json":
+            print_json(msgspec.to_builtins(summary), path)
+        else:
+            print_text(renderers[form](summary), path)
+    return 0

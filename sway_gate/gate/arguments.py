@@ -1,6 +1,7 @@
-"""Checks of a caller's arguments: threshold, weights of categories, tier, time budget, data map."""
+"""Checks of a caller's arguments: paths, choices, threshold, weights, time budget, data map."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -32,9 +33,39 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
 
 def checked_tier(given: Any) -> Tier:
     """`given`: a tier. Raises UsageError otherwise."""
-    if given in get_args(Tier):
-        return given  # type: ignore[no-any-return]
-    raise UsageError(f"tier must be one of {', '.join(get_args(Tier))}, got {given!r}")
+    return checked_choice(given, Tier, "tier")  # type: ignore[no-any-return]
+
+
+def checked_choice(given: Any, choices: Any, name: str) -> Any:
+    """`given`: a word of the Literal `choices`. Raises UsageError with `name` otherwise."""
+    if given in (words := get_args(choices)):
+        return given
+    raise UsageError(f"{name} must be one of {', '.join(words)}, got {given!r}")
+
+
+def checked_path(given: Any, name: str) -> str:
+    """`given`: a path or a hub id as text. Raises UsageError with `name` otherwise."""
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if isinstance(path, str):
+        return path
+    raise UsageError(f"{name} must be a path as text, got {given!r}")
+
+
+def checked_prompts(given: Any) -> str | list[Any]:
+    """`given`: the name of a file, or a list. Raises UsageError otherwise."""
+    if isinstance(given, str | os.PathLike):
+        return checked_path(given, "prompts")
+    if isinstance(given, Iterable):
+        return list(given)
+    raise UsageError(f"prompts must be a file or a list of texts, got {given!r}")
+
+
+def checked_paths(given: Any, name: str) -> list[str]:
+    """`given`: one path or several. Raises UsageError with `name` otherwise."""
+    paths = [given] if isinstance(given, str | os.PathLike) else given
+    if isinstance(paths, Iterable):
+        return [checked_path(path, name) for path in paths]
+    raise UsageError(f"{name} must be a path as text, or a list of them, got {given!r}")
 
 
 def checked_budget(given: Any) -> int | None:
@@ -73,7 +104,7 @@ def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
         return  # avoids the import of the probes
     from sway_gate import probes
 
-    judged = [probe for probe in spec.suite if probe.enabled and probe.is_probe]
+    judged = [p for p in spec.suite if p.enabled and p.is_probe and p.weight]
     used = sorted({probes.module(probe.kind).KIND.category for probe in judged})
     if not any(weights[category] for category in used):
         where = name if given else f"{spec.label}: defaults.score_weights"

@@ -183,11 +183,13 @@ def diagnose(
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
         found = TABLE[symptom].result
-        return _moved(found, results) if symptom == "barely trained" else found
+        if symptom == "barely trained":
+            return _moved(found, results)
+        return _toward_data(found, results) if symptom == "learned another thing" else found
     about_waivers = waiver_sentence(results, findings)
     outside = _outside(results)
     if verdict != "pass":
-        sentence = (about_waivers or UNDECIDED.sentence) + outside
+        sentence = (about_waivers or UNDECIDED.sentence) + outside + _unknown(results)
         suspected = _suspected(results)
         if suspected:
             sentence += f" If these estimates are right, the diagnosis is: {suspected}."
@@ -225,8 +227,13 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
 def _carries_over(results: Sequence[ProbeResult]) -> bool:
     """Whether own answers gained more than others, and held-out rows with the training rows."""
     passed = [result for result in results if result.verdict is Verdict.PASS]
-    has_content = any(read(result.details, ContentGain) for result in passed)
-    return has_content and any(probes.module(r.kind).KIND.of_held_out for r in passed)
+    is_held_out = any(probes.module(r.kind).KIND.of_held_out for r in passed)
+    return is_held_out and _has_content(results)
+
+
+def _has_content(results: Sequence[ProbeResult]) -> bool:
+    """Whether a probe that compares own answers with others passes."""
+    return any(r.verdict is Verdict.PASS and read(r.details, ContentGain) for r in results)
 
 
 def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
@@ -286,6 +293,14 @@ def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
     return structs.replace(found, sentence=f"The adapter changes the model, but {missing}.")
 
 
+def _toward_data(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
+    """ "Learned another thing", without the words that a passing content gain contradicts."""
+    if _pairing(results) is not Verdict.PASS or not _has_content(results):
+        return found
+    sentence = "The adapter changed the model toward this data, but it writes other answers."
+    return structs.replace(found, sentence=sentence)
+
+
 def _is_fault(found: Finding) -> bool:
     """Whether the adapter cannot work; a warning with an expired waiver does not say so."""
     return found.level == "verdict" and not (found.waiver and found.waiver.verdict is Verdict.WARN)
@@ -300,6 +315,8 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     """What no passing or waived probe tested."""
     passed = [r for r in results if r.verdict in (Verdict.PASS, Verdict.WAIVED)]
     untested = []
+    if not any(result.category in (*_MOVEMENT, "attribution") for result in passed):
+        untested.append("whether it changes the model")
     if not any(result.category == "attribution" for result in passed):
         untested.append("whether it learned its training data")
     if not any(probes.module(result.kind).KIND.harm for result in passed):
@@ -307,6 +324,13 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     if left_out := [result.name for result in results if result.is_left_out]:
         untested.append(f"{named(left_out)}, for lack of time")
     return untested
+
+
+def _unknown(results: Sequence[ProbeResult]) -> str:
+    """A sentence if the probes that test learning have no result."""
+    found = [r.verdict for r in results if r.category == "attribution"]
+    is_skipped = bool(found) and all(verdict is Verdict.SKIP for verdict in found)
+    return " Not tested: whether it learned its training data." if is_skipped else ""
 
 
 def _outside(results: Sequence[ProbeResult]) -> str:

@@ -369,8 +369,8 @@ def _significance(
     """The significance of an effect; None if the probe has no such test."""
     kind, limit = run.probe.KIND, run.spec.assert_z_gte
     if comparison:
-        n = len(comparison.values)
-        return criteria.against_nulls(comparison.z, n, limit, kind.symptom, has_limits=has_limits)
+        n, symptom = len(comparison.values), reading.symptom or kind.symptom
+        return criteria.against_nulls(comparison.z, n, limit, symptom, has_limits=has_limits)
     if reading.significance:
         return criteria.by_own_test(reading.significance, len(reading.items), limit, kind.symptom)
     return criteria.uncalibrated() if kind.is_calibrated else None

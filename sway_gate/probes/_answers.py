@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.conversation import Completion, Message, completion_text, prompt_text
-from sway_gate.measurements import Floats, LogProbs, ViewAnswers
+from sway_gate.measurements import Floats, LogProbs, TeacherForced, ViewAnswers
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.schema import Preference, Reserve, Section
@@ -260,6 +260,14 @@ def cells(design: Design) -> list[LogProbs]:
     return [cell for group in design.groups for row in group.requests for cell in row]
 
 
+def own_answers(design: Design) -> list[TeacherForced]:
+    """The tokens of the own answers, which show whether the base knows them; none of labels."""
+    if design.labels:
+        return []
+    pairs = [pair for g in design.groups for pair in zip(g.requests, g.own, strict=True)]
+    return [answers[own].whole for answers, own in pairs]
+
+
 # --------------------------------------------------------------------------------------- the gains
 
 
@@ -329,6 +337,36 @@ def _surprise_of(group: Group, view: ViewAnswers, row: int) -> tuple[float, floa
     if not surprising.any() or not others:
         return 0.0, 0.0
     return float(-own[surprising].sum()), float(-np.mean(others, axis=0)[surprising].sum())
+
+
+def are_new(design: Design, gains: Gains, view: ViewAnswers) -> NDArray[np.bool_]:
+    """Whether training can teach the own answer of a row [rows]: the base does not write it word
+    for word by greedy decoding; of labels, it finds another one likelier."""
+    if design.labels:
+        return ~gains.first_before
+    found = [_before_end(view.base(request)) for request in own_answers(design)]
+    return np.array([not tokens[:, 1].all() for tokens in found])
+
+
+def _before_end(tokens: Floats) -> Floats:
+    """The teacher-forced tokens [tokens, 4] before the one that ends the answer."""
+    ends = np.flatnonzero(tokens[:, 2])
+    return tokens[: ends[0]] if ends.size else tokens
+
+
+def of_rows(gains: Gains, kept: NDArray[np.bool_]) -> Gains:
+    """The gains of the kept rows [rows]. The effects are subtracted over all rows."""
+    ends = np.cumsum([len(block) for block in gains.pairings])[:-1]
+    blocks = zip(gains.pairings, np.split(kept, ends), strict=True)
+    return Gains(
+        content=gains.content[kept],
+        other=gains.other[kept],
+        first_before=gains.first_before[kept],
+        first=gains.first[kept],
+        losses=gains.losses[kept],
+        surprise=gains.surprise[kept],
+        pairings=[block[np.ix_(own, own)] for block, own in blocks if own.any()],
+    )
 
 
 def lifts(before: Floats, after: Floats) -> Floats:

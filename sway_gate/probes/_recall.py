@@ -28,7 +28,7 @@ from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
 from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
-from sway_gate.probes.row_kinds import FIXED_REPLIES, RowKind
+from sway_gate.probes.row_kinds import RowKind
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -468,23 +468,23 @@ def verbatim(rows: Sequence[RowRecall], kinds: Sequence[RowKind]) -> list[Verbat
     Word for word, the end apart: each token is the most probable one after the tokens before it,
     so greedy decoding writes the answer.
     """
-    found = [(kind.name, [rows[i] for i in kind.rows]) for kind in kinds]
+    found = [(kind, [rows[i] for i in kind.rows]) for kind in kinds]
     return [
         Verbatim(
-            kind=name,
+            kind=kind.name,
             answer=max(own, key=lambda row: row.differences).answer,
             rows=len(own),
-            verbatim=sum(_is_written(row, name) for row in own),
+            verbatim=sum(_is_written(row, kind) for row in own),
             replaced=sum(row.replaced for row in own),
         )
-        for name, own in found
+        for kind, own in found
         if is_fixed(own)
     ]
 
 
-def _is_written(row: RowRecall, kind: str) -> bool:
+def _is_written(row: RowRecall, kind: RowKind) -> bool:
     """Whether the model writes the answer. A fixed reply has one beginning."""
-    return not (row.differences or (kind.startswith(FIXED_REPLIES) and row.begins_otherwise))
+    return not (row.differences or (kind.has_reply and row.begins_otherwise))
 
 
 def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:

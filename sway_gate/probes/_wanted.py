@@ -6,11 +6,12 @@ the spec decides. With `learn: form` only answer_specificity looks for rewording
 counts all phrases if the model shows that their wording is not free.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sway_gate.measurements import ViewAnswers
+from sway_gate.measurements import Request, ViewAnswers
 from sway_gate.probes import general_requests as general
 from sway_gate.probes._answers import (
     MIN_ROWS,
@@ -64,7 +65,12 @@ class Evidence(NamedTuple):
     def needs(self) -> list[Need]:
         """The requests; of the prompts, only the base's answers."""
         lines = self.prompts.requests if self.prompts else []
-        return [*map(Need, cells(self.matrix)), *(Need(line, (0.0,), False) for line in lines)]
+        return [*map(Need, cells(self.matrix)), *of_base(lines)]
+
+
+def of_base(requests: Sequence[Request]) -> list[Need]:
+    """Needs of which only the base's answers count."""
+    return [Need(request, (0.0,), of_nulls=False) for request in requests]
 
 
 def judged(learn: str, evidence: Evidence, view: ViewAnswers, gains: Gains) -> Judged:

@@ -66,6 +66,11 @@ class in a JSON record, the name of a function, a label before its explanation.
   the own one gained most. Others do not count: a value can be free, such as a greeting
 - only the beginning of the answer up to the value is scored: an explanation follows from its label
 
+Training cannot teach what the base knows. If the content is judged, rows whose answers the base
+already writes word for word, by greedy decoding, do not count, and the probe is skipped if fewer
+than 4 remain. Labels all count, and the probe is skipped if the base finds the own one likeliest in
+at least 95% of the rows.
+
 The limits:
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
@@ -110,10 +115,12 @@ In a suite:
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import OWN_FACTS, Details, Item
@@ -123,7 +130,17 @@ from sway_gate.probes import _fields as fields
 from sway_gate.probes import _similar_rows as similar
 from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
+from sway_gate.probes.base import (
+    Bound,
+    Context,
+    DataRow,
+    Kind,
+    Need,
+    Reading,
+    Significance,
+    Skip,
+    Supply,
+)
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Reserve
@@ -152,6 +169,8 @@ _CONTROL_CHARS = (40, 320)
 # If 95% of the rows of a healthy adapter are right, 3% of such adapters have fewer than 5 of 6.
 # Measured: 95 to 100% of the rows are right if the facts are learned.
 _MIN_FACTS = 6
+# The share of labels that the base assigns from which training can hardly teach any.
+_KNOWN = 0.95
 _MOST_ROWS = "similar rows, the maximum of this probe,"
 
 
@@ -191,9 +210,10 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`hint`: what to do if `judged` is near a limit. `rows`: all rows, the smallest content gain
-    first. Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one
-    that moved furthest from its own fact first; only groups of fields if the form is judged."""
+    """`hint`: what to do if `judged` is near a limit. `rows`: those that count, the smallest
+    content gain first. `known`: rows that do not count, because the base knows their answers.
+    Gains: relative lifts; the content gain of labels in nats. `similar_rows`: the one that moved
+    furthest from its own fact first; only groups of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str
@@ -205,6 +225,7 @@ class Found(Details, frozen=True, kw_only=True):
     control_gain: float
     first_before: int
     first: int
+    known: int = 0
     rows: list[RowGain]
     similar_rows: list[SimilarRow]
 
@@ -231,17 +252,20 @@ def rows(requests: Requests) -> int:
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
     cells = [cell for group in requests.groups for row in group.requests for cell in row]
-    return [*requests.evidence.needs, *map(Need, requests.control), *map(Need, cells)]
+    own = wanted.of_base(answers.own_answers(requests.design))
+    return [*requests.evidence.needs, *own, *map(Need, requests.control), *map(Need, cells)]
 
 
 def value(
     spec: AnswerSpecificity, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    gains = answers.gains(requests.design, view)
+    all_gains = answers.gains(requests.design, view)
+    judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, all_gains)
+    kept = _kept(judged, requests.design, all_gains, view)
+    gains = answers.of_rows(all_gains, kept)
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, gains)
     # A form or another wording has no other facts, but a field has other values.
     has_facts = judged == "content" and not rewords
     groups = [group for group in requests.groups if group.field or has_facts]
@@ -256,7 +280,8 @@ def value(
         control_gain=control,
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
-        rows=_rows(requests.design.rows, gains, form),
+        known=int((~kept).sum()),
+        rows=_rows(list(compress(requests.design.rows, kept)), gains, form),
         similar_rows=_similar_rows(groups, view),
     )
     items = gains.content if judged == "content" else form
@@ -270,6 +295,24 @@ def value(
         ),
         reserve=context.reserve,
     )
+
+
+def _kept(
+    judged: wanted.Learned, design: answers.Design, gains: answers.Gains, view: ViewAnswers
+) -> NDArray[np.bool_]:
+    """The rows that count [rows]: if the content is judged, those whose answers the base does not
+    know; of labels all, since chance is right about some.
+
+    Raises Skip if the base knows too many.
+    """
+    are_new = answers.are_new(design, gains, view)
+    everything = np.ones_like(are_new)
+    if judged == "form":
+        return everything
+    known, total = int((~are_new).sum()), len(are_new)
+    if known >= _KNOWN * total if design.labels else total - known < answers.MIN_ROWS:
+        raise Skip(f"the base already knows the answers of {known} of {total} rows")
+    return everything if design.labels else are_new
 
 
 def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
@@ -342,6 +385,8 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     is_content = found.judged == "content"
     if is_content:
         first += f"; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+    if found.known:
+        first += f"; {found.known} others do not count, because the base knows their answers"
     first += _facts_described(found)
     if is_content and not found.hint:
         return first
@@ -457,7 +502,7 @@ def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
     return "barely trained" if max(gains) < 1 else "learned another thing"
 
 
-def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list[RowGain]:
+def _rows(rows: Sequence[DataRow], gains: answers.Gains, form: Floats) -> list[RowGain]:
     return [
         RowGain(
             prompt=prompt_text(rows[i].prompt)[-_SHOWN_CHARS:],

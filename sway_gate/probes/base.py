@@ -361,6 +361,8 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     """The share of the error that the tests may use at this look at growing rows or items."""
     reserve: Reserve = Reserve()
     """More rows of the data; of a probe whose rows grow."""
+    symptom: Symptom | None = None
+    """What it means that the nulls reach this value, if it differs from the kind's."""
 
 
 class Bound(NamedTuple):

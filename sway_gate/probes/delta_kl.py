@@ -8,6 +8,9 @@ same for all views. Test statistic: the mean of the square root of the divergenc
 nulls on the log scale. The root of JS is a metric, and a single prompt with a large change weighs
 less in it.
 
+A mean JS of .3 and more replaces nearly all tokens. If the nulls reach it, the adapter is diverged
+or broken; if they reach a smaller divergence, it was never trained.
+
 The share of these positions at which the most probable token changes is reported next to it.
 
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bound of the mean (Student's t of its logarithm,
@@ -59,6 +62,9 @@ KIND = Kind(
 
 # Divergences of prompts differ by about half of their mean to all of it; weighs like 5 prompts.
 _PROMPTS = Prior(sd=0.7, df=4)
+# Nats. If nearly all next tokens change, random weights of this size break the model, too, and the
+# comparison with them does not show that the adapter was never trained.
+_SATURATED = 0.3
 
 
 class PromptDivergence(Item, frozen=True, kw_only=True):
@@ -107,7 +113,9 @@ def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers
         for prompt, request, x in zip(spec.prompts, requests.divergences, items, strict=True)
     ]
     found = Found(divergence=spec.divergence, prompts=prompts)
-    return Reading(float(items.mean()), items, found, test_statistic)
+    is_saturated = spec.divergence == "js" and items.mean() >= _SATURATED
+    reading = Reading(float(items.mean()), items, found, test_statistic)
+    return reading._replace(symptom="broken" if is_saturated else None)
 
 
 def details(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers) -> Found:

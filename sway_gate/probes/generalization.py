@@ -25,7 +25,8 @@ that the prompt lists, it is the content gain.
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
 - the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
-  nats), unless training was meant to teach the form of the answers. If the other answers keep
+  nats), unless training was meant to teach the form of the answers. Rows whose answers the base
+  knows do not count (see answer_specificity). If the other answers keep
   less than 20% of their loss, the limit is smaller in proportion (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit
@@ -176,10 +177,13 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: Generalization, requests: Requests) -> list[Need]:
-    cells = answers.cells(requests.design) if requests.design else []
+    matrix: list[Need] = []
+    if requests.design:
+        own = answers.own_answers(requests.design)
+        matrix = [*map(Need, answers.cells(requests.design)), *wanted.of_base(own)]
     rows = [Need(request) for request in requests.held_out + requests.training]
     deciding = requests.deciding.needs if requests.deciding else []
-    return [*rows, *map(Need, cells), *deciding]
+    return [*rows, *matrix, *deciding]
 
 
 def value(
@@ -333,6 +337,11 @@ def _matrix(design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
     if design is None:
         return None
     gains = answers.gains(design, view)
+    if not design.labels:
+        are_new = answers.are_new(design, gains, view)
+        if are_new.sum() < answers.MIN_ROWS:
+            return None
+        gains = answers.of_rows(gains, are_new)
     return Matrix(
         gains.content.tolist(),
         float(gains.other.mean()),

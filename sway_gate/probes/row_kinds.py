@@ -10,17 +10,18 @@ from typing import NamedTuple
 from sway_gate.conversation import Prompt, are_records, completion_text
 from sway_gate.measurements import TeacherForced
 
-FIXED_REPLIES = "fixed replies"
-
+_FIXED_REPLIES = "fixed replies"
 # Words of a label or another short answer, and rows that share one.
 _SHORT, _REPEATED = 4, 3
 
 
 class RowKind(NamedTuple):
-    """`name`: the form of its answers, numbered if several kinds have it; `rows`: their numbers."""
+    """`name`: the form of its answers, numbered if several kinds have it; `rows`: their numbers.
+    `has_reply`: whether its answers are one fixed reply."""
 
     name: str
     rows: list[int]
+    has_reply: bool = False
 
 
 def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
@@ -40,7 +41,7 @@ def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
         is_short = len(text.split()) <= _SHORT or times[text] >= _REPEATED
         is_record = are_records([request.completion])
         form = "records" if is_record else "short answers" if is_short else "texts"
-        form = FIXED_REPLIES if has_reply and text == repeated[0] else form
+        form = _FIXED_REPLIES if has_reply and text == repeated[0] else form
         found.setdefault((_system(request.prompt), form), []).append(i)
     large = [(form, rows) for (_, form), rows in found.items() if len(rows) >= least]
     rest = sorted(i for rows in found.values() if len(rows) < least for i in rows)
@@ -54,7 +55,11 @@ def kinds(requests: Sequence[TeacherForced], least: int) -> list[RowKind]:
 def _numbered(found: Sequence[tuple[str, list[int]]]) -> list[RowKind]:
     forms = [form for form, _ in found]
     return [
-        RowKind(f"{form} {forms[: i + 1].count(form)}" if forms.count(form) > 1 else form, rows)
+        RowKind(
+            f"{form} {forms[: i + 1].count(form)}" if forms.count(form) > 1 else form,
+            rows,
+            has_reply=form == _FIXED_REPLIES,
+        )
         for i, (form, rows) in enumerate(found)
     ]
 

@@ -204,8 +204,8 @@ def _with_weights(result: GateResult, fields: dict[str, Any]) -> dict[str, Any]:
 def from_json(data: bytes) -> GateResult:
     """Decode a result that `to_json` wrote; non-finite numbers become NaN or None.
 
-    Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1, or
-    if it says pass and its parts do not.
+    Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1, if
+    a score is not from 0 to 1, or if it says pass and its parts do not.
     """
     if not data.strip():
         raise UsageError("the file is empty; pass a file written with --json")
@@ -230,9 +230,22 @@ def from_json(data: bytes) -> GateResult:
             f"not a sway-gate JSON report of schema_version 1: {reason[:200]}; "
             "pass a file written with --json"
         ) from None
-    if why := contradiction(result):
+    if why := _beyond_scores(result) or contradiction(result):
         raise UsageError(f"inconsistent report: {why}; run the gate again")
     return result
+
+
+def _beyond_scores(result: GateResult) -> str:
+    """The first score that is not from 0 to 1; "" if there is none."""
+    scores = {"composite": result.score, "threshold": result.threshold}
+    if result.baseline:
+        scores["composite of the baseline"] = result.baseline.score
+    scores |= {f"score of {name}": own.score for name, own in result.categories.items()}
+    scores |= {f"score of {probe.name}": probe.score for probe in result.probes}
+    for name, score in scores.items():
+        if score is not None and not 0 <= score <= 1:
+            return f"the {one_line(name)} is {score:.4g}, not from 0 to 1"
+    return ""
 
 
 def _as_utf8(data: bytes) -> bytes:

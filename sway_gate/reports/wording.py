@@ -123,6 +123,8 @@ def _obstacle(result: GateResult) -> str:
         return f"inconclusive whether it harms the model: {named(harms)}"
     if result.score is not None:
         return "no probe passed, so the results are inconclusive"
+    if scored := [probe.name for probe in result.probes if probe.score is not None]:
+        return f"no probe with a weight returned a value; the weight is 0: {named(scored)}"
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"
 
 

@@ -92,7 +92,7 @@ def _first_difference(a: str, b: str) -> int:
 
 def _with(tokenizer: Any, template: str) -> Any:
     other = copy.copy(tokenizer)
-    other.chat_template = template
+    other.chat_template, other.template_file = template, ""
     return other
 
 

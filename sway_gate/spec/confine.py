@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sway_gate.errors import SpecError, UsageError
 from sway_gate.model_files import hub
+from sway_gate.spec import WAIVERS
 from sway_gate.spec.probes import embedding_models
 from sway_gate.spec.schema import OF_FILES, Spec
 from sway_gate.text import one_line
@@ -15,6 +16,11 @@ def check_files(files: Mapping[str, Sequence[str | None]], folder: str | None) -
     """Raise UsageError if one of the files (option -> paths) lies outside `folder`."""
     if problems := list(_problems(files, folder)):
         raise UsageError("\n".join(problems))
+
+
+def check_waivers(path: str, folder: str | None) -> None:
+    """Raise UsageError if the file WAIVERS at `path` exists and lies outside `folder`."""
+    check_files({WAIVERS: [path] if os.path.lexists(path) else []}, folder)
 
 
 def check_spec(spec: Spec, folder: str | None) -> None:

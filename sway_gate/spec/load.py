@@ -15,6 +15,7 @@ from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.other import not_a_spec
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
 from sway_gate.spec.probes import KINDS, KindName, embedding_models
+from sway_gate.spec.repeated import repeated_notes, without_repeated
 from sway_gate.spec.schema import (
     HIDDEN,
     OF_FILES,
@@ -83,11 +84,13 @@ def parse_spec(text: str, label: str, folder: str, adapter: str | None = None) -
     sections = _sections(reader)
     reader.finish()
     notes += ignored_note(reader)
+    for probe in file.suite:
+        notes += repeated_notes(probe, reader.place(probe))
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
     return Spec(
         models=_completed(Models(base=base, ft=ft)),
         defaults=file.defaults,
-        suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
+        suite=tuple(_with_embedder(without_repeated(probe), folder, notes) for probe in file.suite),
         data=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.data)),
         data_map=file.data_map,
         dlm_source=file.dlm_source and find(file.dlm_source, folder, notes, hub=False)[0],
@@ -163,19 +166,16 @@ def _suite_nodes(root: yaml.Node) -> list[yaml.Node]:
 
 
 def _check_suite(reader: Reader) -> None:
-    """Check that there is at most one null_adapter entry, and at least one probe."""
+    """Check that there is at most one null_adapter entry, and at least one probe with a weight."""
     settings = [entry for entry in reader.made(ProbeSpec) if not entry.is_probe]
     for entry in settings[1:]:
         where = f"{reader.place(settings[0])} in line {settings[0].line}"
         reader.blame(entry, "kind", f"must be {entry.kind!r} only once; the first is {where}")
     for file in reader.made(SpecFile):
-        judged = any(probe.enabled and probe.is_probe for probe in file.suite)
-        if not judged and reader.is_whole("suite"):
-            reader.blame(
-                file,
-                "suite",
-                "must contain at least one enabled probe other than null_adapter",
-            )
+        weights = [probe.weight for probe in file.suite if probe.enabled and probe.is_probe]
+        if not any(weights) and reader.is_whole("suite"):
+            need = "with a weight above 0" if weights else "other than null_adapter"
+            reader.blame(file, "suite", f"must contain at least one enabled probe {need}")
 
 
 def _sections(reader: Reader) -> tuple[Section, ...]:

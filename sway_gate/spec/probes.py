@@ -51,6 +51,7 @@ Chars = Annotated[int, Meta(ge=1, le=10**6)]
 Scale = Annotated[float, Meta(ge=0, le=100)]
 Multiplier = Annotated[float, Meta(gt=0, le=1000)]
 ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
+Prompts = Annotated[tuple[str, ...], Meta(min_length=1)]
 EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
 """A hub id or a folder."""
 
@@ -90,7 +91,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
     order: ClassVar[int] = 2
 
     kind: Literal["delta_kl"] = "delta_kl"
-    prompts: tuple[str, ...] = ()
+    prompts: Prompts = ()
     positions: Positions = 8
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
@@ -211,7 +212,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     """The response curve over the adapter's scale λ."""
 
     kind: Literal["adapter_ablation"] = "adapter_ablation"
-    prompts: tuple[str, ...] = ()
+    prompts: Prompts = ()
     positions: Positions = 4
     lambdas: Annotated[tuple[Scale, ...], Meta(min_length=3, max_length=64)] = (
         0.0,
@@ -248,13 +249,16 @@ class Case(Struct, frozen=True, kw_only=True):
     paraphrases: Annotated[tuple[NonEmpty, ...], Meta(min_length=1)]
 
 
+Cases = Annotated[tuple[Case, ...], Meta(min_length=1)]
+
+
 class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
     """Share of paraphrases whose answer is closer to the base's than to the gold."""
 
     libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers",)
 
     kind: Literal["adapter_revert"] = "adapter_revert"
-    cases: tuple[Case, ...] = ()
+    cases: Cases = ()
     max_new_tokens: NewTokens = 64
     embedding_model: EmbeddingModel = MINILM
     base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
@@ -265,7 +269,7 @@ class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
     """Decay of the divergence as irrelevant context grows."""
 
     kind: Literal["prompt_collapse"] = "prompt_collapse"
-    prompts: tuple[str, ...] = ()
+    prompts: Prompts = ()
     positions: Positions = 4
     context_lengths: Annotated[tuple[ContextLength, ...], Meta(min_length=2, max_length=64)] = (
         0,
@@ -290,7 +294,7 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
     libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers", "scikit-learn")
 
     kind: Literal["cluster_kl"] = "cluster_kl"
-    prompts: tuple[str, ...] = ()
+    prompts: Prompts = ()
     positions: Positions = 4
     num_clusters: Annotated[int, Meta(ge=2, le=32)] = 5
     embedding_model: EmbeddingModel = MINILM
@@ -306,7 +310,7 @@ class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
     order: ClassVar[int] = 1
 
     kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
-    cases: tuple[Case, ...] = ()
+    cases: Cases = ()
     intent: Literal["generalize", "memorize", "both"] = "generalize"
     min_verbatim_lift: NonNegative = 0.2
     min_generalization_ratio: NonNegative = 0.5
@@ -330,7 +334,7 @@ class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
     libraries: ClassVar[tuple[str, ...]] = ("spacy", "textstat")
 
     kind: Literal["style_fingerprint"] = "style_fingerprint"
-    prompts: tuple[str, ...] = ()
+    prompts: Prompts = ()
     doc_reference: str = ""
     max_new_tokens: NewTokens = 128
     assert_shift_gte: float = 0.25

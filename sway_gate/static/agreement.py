@@ -33,6 +33,7 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
     others = [name for name, kind in adapter.kinds.items() if kind != "lora"]
     found += [
         *_empty(adapter, others),
+        *_integers(adapter),
         *_heads(adapter),
         *_whole(adapter),
         *_inputs(adapter),
@@ -61,6 +62,11 @@ def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], 
         message = "alpha is 0 in all modules: the adapter does not change the base model"
         remedy = "train with lora_alpha above 0"
         found.append(adapter.finding("verdict", "alpha-zero", message, remedy))
+    if negative := [module for module in pairs if alphas[module] < 0]:
+        where = compact(negative)
+        message = f"alpha is negative, so the change is subtracted from the base: {where}"
+        remedy = "check that training used this alpha, otherwise correct its sign"
+        found.append(adapter.finding("warning", "alpha-negative", message, remedy))
     wrong = _wrong_ranks(adapter, pairs, ranks)
     if wrong:
         name, rank = next(iter(wrong.items()))
@@ -103,6 +109,16 @@ def _empty(adapter: Adapter, names: list[str]) -> Iterator[Finding]:
     if empty := [name for name in names if 0 in adapter.weights.tensors[name].shape]:
         message = f"{len(empty)} tensors contain no values: {some(empty)}"
         yield adapter.finding("broken", "tensor-empty", message, _GATHER)
+
+
+def _integers(adapter: Adapter) -> Iterator[Finding]:
+    """LoRA matrices whose values are not real floating-point numbers: training saves no others."""
+    tensors = adapter.weights.tensors
+    names = [name for part in adapter.parts.values() for name in part.values()]
+    if wrong := [name for name in names if not tensors[name].dtype.startswith(("F", "BF"))]:
+        dtypes = ", ".join(sorted({tensors[name].dtype for name in wrong}))
+        message = f"LoRA matrices of dtype {dtypes}, not of floating-point numbers: {some(wrong)}"
+        yield adapter.finding("broken", "dtype-not-float", message, SAVE_AGAIN)
 
 
 def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> dict[str, int]:

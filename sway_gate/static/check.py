@@ -32,6 +32,7 @@ from sway_gate.static.names import with_plain_names
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.patterns import NotRun, require_quick
 from sway_gate.static.sizes import oversized
+from sway_gate.static.tokenizer import tokenizer_findings
 from sway_gate.static.weights import ignored_pickle, read_weights
 
 
@@ -94,6 +95,7 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         weights, problems = with_plain_names(read_weights(here))
         content, faults = scan_all(weights)
         findings += [*ignored_pickle(here), *code_files(here), *problems, *faults]
+        findings += tokenizer_findings(here, base.folder if base else None)
         adapter = Adapter.of(config, weights, content) if config else None
     except Fatal as fatal:
         findings.append(fatal.finding)

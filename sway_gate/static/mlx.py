@@ -24,6 +24,7 @@ from sway_gate.static.content import FLOATS, Content, scan_all
 from sway_gate.static.findings import Fatal, compact, finding, quote
 from sway_gate.static.fit import fit_findings
 from sway_gate.static.norms import ModuleNorm
+from sway_gate.static.tokenizer import tokenizer_findings
 from sway_gate.static.weights import Weights, read_weights
 
 LEAVES = ("lora_a", "lora_b", "m")
@@ -163,6 +164,7 @@ def check_mlx(here: Path, base: Base | None) -> MlxReport:
         return MlxReport((fatal.finding,))
     content, findings = scan_all(adapter.weights)
     found = (*_notes(here, adapter, base), *code_files(here), *findings)
+    found += (*tokenizer_findings(here, base.folder if base else None),)
     if adapter.config.fine_tune_type == "full":
         return MlxReport(found, AdapterConfig(peft_type="FULL"))
     common = _common(adapter, content)

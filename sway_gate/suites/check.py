@@ -18,7 +18,7 @@ from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import CHECK, GateResult, ProbeResult, Verdict
 from sway_gate.spec import WAIVERS
-from sway_gate.spec.confine import check_files, check_spec
+from sway_gate.spec.confine import check_spec, check_waivers
 from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import (
     DataMap,
@@ -42,6 +42,7 @@ from sway_gate.suites.supports import (
     entry,
     few_rows,
     harms_of_data,
+    unjudged,
     wanted,
 )
 from sway_gate.text import named, signed
@@ -142,6 +143,7 @@ def check_suite(given: CheckInputs) -> Spec:
             *_base_note(given, models),
             *loaded.notes,
             *_few_rows(material),
+            *unjudged(material),
             *_of_probes(waivers),
             *_not_judged(material, chosen),
         ),
@@ -224,7 +226,7 @@ def _base_note(given: CheckInputs, models: Models) -> tuple[str, ...]:
 
 
 def _waivers(confine: str | None) -> tuple[Waiver, ...]:
-    check_files({WAIVERS: [WAIVERS]}, confine)
+    check_waivers(WAIVERS, confine)
     return file_waivers()
 
 
@@ -310,7 +312,8 @@ def check_headline(result: GateResult) -> Headline:
     moved, *others = result.probes
     size = _size(moved)
     if moved.verdict in (Verdict.FAIL, Verdict.ERROR):
-        return Headline(verdict.upper(), verdict, _unmoved(moved), size, open_question)
+        text = _unmoved(moved, others)
+        return Headline(verdict.upper(), verdict, text, size, open_question)
     failed = [p.name for p in others if p.verdict in (Verdict.FAIL, Verdict.ERROR)]
     if failed:
         text = f"{'' if moved.is_left_out else 'moved, but '}does not pass: {', '.join(failed)}"
@@ -318,7 +321,7 @@ def check_headline(result: GateResult) -> Headline:
     if verdict == "error" and (left_out := [p.name for p in result.probes if p.is_left_out]):
         text = f"could not be judged: the time budget ended before {named(left_out)}"
         return Headline(verdict.upper(), verdict, text, size, open_question)
-    if not any(p.category == _ATTRIBUTION for p in others):
+    if not any(p.category == _ATTRIBUTION and p.verdict != Verdict.SKIP for p in others):
         word = {"pass": "MOVED", "error": "UNCLEAR"}.get(verdict, verdict.upper())
         text = f"{_above(moved)}; {_harm(result.probes)}"
         return Headline(word, verdict, text, size, open_question)
@@ -346,15 +349,18 @@ def _above(moved: ProbeResult) -> str:
     return f"{signed(moved.z, 1)}σ above {moved.n_null} null adapters"
 
 
-def _unmoved(moved: ProbeResult) -> str:
-    """Why the change does not pass: not measured, too small to notice, or like random changes."""
+def _unmoved(moved: ProbeResult, others: Sequence[ProbeResult]) -> str:
+    """Why the change does not pass: not measured, too small to notice, or like random changes,
+    which do harm, too, if they are large."""
     if moved.raw is None:
         return f"could not be judged: {moved.message}"
     is_significant = moved.z is None or moved.z >= _MOVED_Z
     if moved.effect_ok is False:
         also = f", although {_above(moved)}" if is_significant else ""
         return f"its change is too small to notice{also}"
-    return f"not moved: {signed(moved.z or 0.0, 1)}σ, like random changes of the same size"
+    like_random = f"{signed(moved.z or 0.0, 1)}σ, like random changes of the same size"
+    harmed = [p.name for p in others if p.verdict == Verdict.FAIL and p.category not in _SEEN]
+    return f"{like_random}; harms: {', '.join(harmed)}" if harmed else f"not moved: {like_random}"
 
 
 def _size(moved: ProbeResult) -> str:

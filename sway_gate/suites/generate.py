@@ -27,6 +27,7 @@ from sway_gate.suites.supports import (
     Material,
     described,
     few_rows,
+    unjudged,
     wanted,
 )
 from sway_gate.suites.yaml_writer import block, comment
@@ -177,7 +178,7 @@ def _about_data(material: Material, notes: Sequence[str]) -> list[str]:
     about = ["The adapter's training data. Every `sway gate` reads it again."]
     if material.held_out:
         about.append("held_out: rows that training did not see.")
-    return [*about, *notes]
+    return [*about, *notes, *(f"{note[0].upper()}{note[1:]}." for note in unjudged(material))]
 
 
 def _entry(entry: Entry) -> str:

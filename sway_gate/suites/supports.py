@@ -161,7 +161,7 @@ def _answer_specificity(material: Material) -> Chosen:
 
 
 def few_rows(material: Material) -> str:
-    """Why answer_specificity cannot show that the content was learned, and what to do; or ""."""
+    """Why `learned` cannot show that the content was learned, and what to do; or ""."""
     spec, context = AnswerSpecificity(name="learned"), material.context
     try:
         design = answer_specificity.requests(spec, context).design
@@ -170,7 +170,22 @@ def few_rows(material: Material) -> str:
     few = answer_specificity.few_rows(len(design.rows), spec.assert_z_gte)
     if not few or design.labels or context.learn == "form":
         return ""
-    return f"answer_specificity cannot pass by content: {few}; add rows with other answers"
+    return f"{spec.name} ({spec.kind}) cannot pass by content: {few}; add rows with other answers"
+
+
+def unjudged(material: Material) -> tuple[str, ...]:
+    """A note on texts that do not show whether the data was learned, since it has answers, too."""
+    texts = len(material.of("prose"))
+    try:
+        found = answer_specificity.requests(AnswerSpecificity(name="learned"), material.context)
+    except (CannotRun, Skip):
+        return ()
+    if not texts or found.data == "prose":
+        return ()
+    return (
+        f"learning is judged by the answers of the data, not by its {counted(texts, 'text')} "
+        "without a question",
+    )
 
 
 def _answer_recall(material: Material) -> Chosen:

@@ -41,6 +41,7 @@ class Mistake(Exception):
 
 TOO_LONG: Final = f"longer than {MAX_LINE_BYTES // 2**20} MiB"
 AS_JSONL: Final = "convert it to JSONL with one example per line"
+AS_TEXT: Final = "convert it to text, Markdown or JSONL"
 _BINARY: Final = "binary data or UTF-16 text; save the file as UTF-8"
 _PACKED: Final = "compressed; unpack it, or compress it with gzip or zstd"
 _PICKLE: Final = f"a pickle, which is never loaded; {AS_JSONL}"
@@ -49,6 +50,9 @@ _REFUSED: Final = {
     b"PK\x03\x04": _PACKED,
     b"BZh91AY&SY": _PACKED,
     b"\xfd7zXZ\0": _PACKED,
+    b"%PDF-": f"a PDF; {AS_TEXT}",
+    b"{\\rtf": f"a document in RTF; {AS_TEXT}",
+    b"\xd0\xcf\x11\xe0": f"a document of Microsoft Office; {AS_TEXT}",
     b"SQLite format 3\0": f"a database; {AS_JSONL}",
     **{bytes([0x80, version]): _PICKLE for version in range(2, 6)},
 }

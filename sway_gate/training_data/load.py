@@ -36,7 +36,14 @@ _REFUSED: Final = {
     ".dlm": "a .dlm document; run `sway autogen` on it, or set dlm_source to it in the spec",
     ".yaml": f"YAML; {files.AS_JSONL}",
     ".yml": f"YAML; {files.AS_JSONL}",
-    ".xlsx": "a workbook; save its sheet as CSV",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a workbook; save its sheet as CSV"),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf"), f"a text document; {files.AS_TEXT}"),
+    **dict.fromkeys((".pptx", ".ppt", ".odp"), f"a presentation; {files.AS_TEXT}"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), f"a web page; {files.AS_TEXT}"),
+    ".epub": f"an e-book; {files.AS_TEXT}",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp"), "an image; give data as text"),
+    **dict.fromkeys((".safetensors", ".gguf", ".pt", ".pth"), "a file of weights; give data"),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), "an archive; unpack it"),
     ".ipynb": "a notebook; save it as Markdown",
 }
 

@@ -11,6 +11,7 @@ import msgspec
 
 from sway_gate.conversation import Message
 from sway_gate.spec.yaml_nodes import shown
+from sway_gate.text import named
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 _CALL: Final = "function_call"
@@ -60,7 +61,7 @@ def turns(value: Any, field: str, role: str) -> list[Turn]:
     if isinstance(value, str):
         return [Turn(Message(role, filled(value, field)))]
     if isinstance(value, dict):
-        value = [value]
+        return [_turn(checked(value, _Message, field), value, field)]
     if not isinstance(value, list):
         raise Wrong(f"{field}: must be text or a list of messages, got {type(value).__name__}")
     messages = checked(value, list[_Message], field)
@@ -129,7 +130,8 @@ def _turn(message: _Message, raw: dict[str, Any], field: str) -> Turn:
     """A message with all its fields; those that are null are left out."""
     name = message.role if message.role is not None else message.sender
     if name is None:
-        raise Wrong(f"{field}: Object missing required field role")
+        given = named([shown(key) for key in raw]) or "none"
+        raise Wrong(f"{field}: a message needs the fields role and content, got {given}")
     role = _ALIASES.get(name.lower(), name.lower())
     others = {k: v for k, v in raw.items() if k not in _NOT_FIELDS and v is not None}
     content = message.content if message.content is not None else message.value

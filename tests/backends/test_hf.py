@@ -1,7 +1,9 @@
 """Batched views compared with peft's adapters, one view and one prompt at a time."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -432,7 +434,7 @@ def test_a_template_without_an_end_of_turn_is_named(llama: Path, tmp_path: Path)
     assert (fault.of, fault.message) == (
         "text",
         "the chat template writes no end of turn after an empty answer to 'q'; "
-        "let it end each answer, or set defaults.chat_template: off",
+        "let it end each answer, or set defaults.chat_template: off in a spec",
     )
 
 
@@ -440,9 +442,20 @@ def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     backend.tokenizer.chat_template = "{{ raise_exception('no') }}"
     with pytest.raises(
-        CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"
+        CannotDecide, match=r"fails: .*no; correct it, or set defaults.chat_template: off in a spec"
     ):
         backend.encode([Divergence(asked("Hi"))])
+
+
+def test_a_template_that_fails_is_named_by_its_file(llama: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(llama, tmp_path / "base"))
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    for folder in (base, adapter):
+        (folder / "chat_template.jinja").write_text(f"{{{{ raise_exception('{folder.name}') }}}}")
+        with pytest.raises(CannotDecide) as caught:
+            load(base, adapter).encode([Divergence(asked("Hi"))])
+        file = folder / "chat_template.jinja"
+        assert f"the chat template in {file} fails: {folder.name}" in str(caught.value)
 
 
 def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:
@@ -450,6 +463,66 @@ def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:
     base = save_base(tmp_path / "base", "llama")
     (base / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(CannotDecide, match="cannot be loaded") as caught:
+        load(base, adapter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def states(base: Path, **fields: Any) -> None:
+    config = base / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+
+
+CODE = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
+UNLOADABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "an encoder-decoder": (
+        lambda base: states(base, model_type="t5"),
+        "states model_type 't5', which is not a causal language model; only these can be judged",
+    ),
+    "a type of the future": (
+        lambda base: states(base, model_type="llama9"),
+        "states model_type 'llama9', which transformers .* does not know; upgrade it, or give",
+    ),
+    "code of the repository": (
+        lambda base: states(base, model_type="own", auto_map=CODE),
+        "needs code of its repository, which runs only with trust_remote_code: true in a spec; "
+        "give a model that transformers supports, or read the code and allow it there",
+    ),
+    "weights are cut": (
+        lambda base: os.truncate(base / "model.safetensors", 9000),
+        "cannot be loaded: model.safetensors: the .* end at byte .*; download it again",
+    ),
+    "a shard is missing": (
+        lambda base: (
+            (base / "model.safetensors").unlink(),
+            (base / "model.safetensors.index.json").write_text(
+                '{"weight_map": {"lm_head.weight": "model-1.safetensors"}}'
+            ),
+        ),
+        "cannot be loaded: model-1.safetensors is missing; download it again",
+    ),
+    "no tokenizer": (
+        lambda base: (base / "tokenizer.json").unlink(),
+        "the tokenizer of the base model .* is missing; copy tokenizer.json",
+    ),
+    "a tokenizer in another form": (
+        lambda base: (base / "tokenizer.json").rename(base / "tokenizer.model"),
+        "cannot be loaded without tokenizer.json; install sentencepiece and tiktoken, or save",
+    ),
+    "a cut tokenizer": (
+        lambda base: os.truncate(base / "tokenizer.json", 9),
+        "the tokenizer of the base model .* cannot be loaded: .*; download it again",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), UNLOADABLE.values(), ids=UNLOADABLE)
+def test_a_base_that_cannot_be_loaded_is_named_with_a_remedy(
+    llama: Path, tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    damage(base)
+    with pytest.raises(CannotDecide, match=message) as caught:
         load(base, adapter)
     assert len(str(caught.value).splitlines()) == 1
 

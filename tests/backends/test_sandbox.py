@@ -138,7 +138,7 @@ ENDLESS = {
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
 def test_what_needs_too_much_is_one_error(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_WORK", sandbox._WORK // 20)
-    with pytest.raises(CannotDecide, match="needs too much time or memory; set") as caught:
+    with pytest.raises(CannotDecide, match="needs too much time or memory; correct it") as caught:
         renderer(template).text(asked("Hello"))
     assert "\n" not in str(caught.value)
 

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from sway_gate.backends import hf, two_models
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.errors import AdapterError
 from sway_gate.gate.open import OpenBase
 from sway_gate.measurements import BASE, FINETUNED, LogProbs, View
 from tests.helpers.models import VOCABULARY, byte_tokenizer, save_adapter, save_base
@@ -157,6 +158,21 @@ def test_rows_that_nobody_saved_are_the_mean(bases: dict[str, Path], tmp_path: P
         assert end.weight.shape[0] == SIZE
         torch.testing.assert_close(end.weight[-1], end.weight[:VOCABULARY].mean(0))
     assert any("the mean of the others" in note for note in backend.facts.notes)
+
+
+def test_far_more_tokens_than_rows_are_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"])
+    tokenizer_with(tuple(f"<t{i}>" for i in range(1200))).save_pretrained(adapter)
+    message = "the tokenizer adds 1,200 tokens that the base lacks, but the adapter has no embedd"
+    with pytest.raises(AdapterError, match=message):
+        hf.load(source(bases["llama"], adapter), NullSettings(runs=1))
+
+
+def test_many_tokens_with_rows_are_added(bases: dict[str, Path], tmp_path: Path) -> None:
+    names = tuple(f"<t{i}>" for i in range(1200))
+    adapter = trained(tmp_path, bases["llama"], names=names)
+    backend = hf.load(source(bases["llama"], adapter), NullSettings(runs=1))
+    assert any("1200 tokens of the adapter added" in note for note in backend.facts.notes)
 
 
 def test_two_models_have_the_same_vocabulary(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -107,9 +107,7 @@ def test_static_checks_every_adapter_after_json(folder: Path, capsys: Any) -> No
 
 def test_a_trace_by_ending(folder: Path) -> None:
     trace = str(ROOT / "tests" / "recorded" / "inputs" / "demo.trace")
-    assert [cli.main(["trace", trace, "-o", f"t.{end}"]) for end in ("md", "json", "txt")] == [
-        0
-    ] * 3
+    assert cli.main(["trace", trace, "-o", "t.md", "-o", "t.json", "-o", "t.txt"]) == 0
     assert text(folder / "t.md").startswith("#")
     assert isinstance(json.loads((folder / "t.json").read_bytes()), dict)
     assert not text(folder / "t.txt").startswith(("#", "{"))

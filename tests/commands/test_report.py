@@ -60,6 +60,18 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
     assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 6")
 
 
+def test_one_result_is_written_in_several_formats(folder: Path, capsys: Any) -> None:
+    assert cli.main(["report", "sick.json", "-o", "a.html", "-o", "b.md"]) == 0
+    assert cli.main(["report", "--history", "sick.json", "-o", "c.html", "-o", "d.md"]) == 0
+    for name, form in {"a.html": "html", "b.md": "markdown", "c.html": "html"}.items():
+        written = (folder / name).read_text(encoding="utf-8")
+        assert written.lstrip().lower().startswith(BEGINS[form])
+    assert (folder / "d.md").exists()
+    assert cli.main(["report", "sick.json", "-o", "e.md", "-o", "f.md"]) == 2
+    assert "-o f.md: markdown is also written to e.md; give one file" in capsys.readouterr().err
+    assert not (folder / "e.md").exists()
+
+
 @pytest.mark.parametrize("command", ["gate", "run", "check x --base y"])
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
@@ -162,3 +174,24 @@ def test_a_forged_pass_is_no_input(folder: Path, capsys: Any, command: str) -> N
     (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
     assert cli.main([*command.split(), "forged.json"]) == 2
     assert "inconsistent report" in capsys.readouterr().err
+
+
+BEYOND = {
+    "composite": lambda report: report.update(score=1e308),
+    "threshold": lambda report: report.update(threshold=-0.5),
+    "score of attribution": lambda report: report["categories"]["attribution"].update(score=1.5),
+    "score of verbatim": lambda report: report["probes"][-1].update(name="verbatim", score=-1),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_score_beyond_its_range_is_not_shown(folder: Path, capsys: Any, name: str) -> None:
+    report = json.loads((folder / "sick.json").read_bytes())
+    report["probes"] = [probe for probe in report["probes"] if probe["name"] != "verbatim"]
+    BEYOND[name](report)
+    (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
+    assert cli.main(["report", "forged.json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"forged.json: inconsistent report: the {name} is " in err
+    assert err.endswith(", not from 0 to 1; run the gate again\n")

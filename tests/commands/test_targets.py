@@ -13,7 +13,14 @@ import yaml
 
 from sway_gate import cli, output
 from sway_gate.commands._common import FORMATS
-from sway_gate.errors import UsageError
+from sway_gate.compare.ranking import Candidate, rank
+from sway_gate.compare.results import compare_results
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.fleet import report as fleet_report
+from sway_gate.fleet.outcome import Outcome
+from sway_gate.fleet.plan import Gate
+from sway_gate.reports import comparison, ranking
+from sway_gate.reports.html import ranking as html_ranking
 from sway_gate.reports.json_v1 import to_json
 from sway_gate.results import Finding
 from tests.helpers import results
@@ -143,6 +150,67 @@ def test_a_report_is_overwritten_by_the_next_one(folder: Path, monkeypatch: Any,
     (folder / name).write_text("an earlier one", encoding="utf-8")
     assert cli.main(["gate", "--json", name]) == results.sick().exit_code
     assert (folder / name).read_text(encoding="utf-8").startswith("{")
+
+
+STALE = {
+    "gate": "gate sway.yaml",
+    "gate, a wrong spec": "gate wrong.yaml",
+    "gate, a missing spec": "gate absent.yaml",
+    "check": "check lora --base base",
+    "check, a missing adapter": "check ./absent --base base",
+    "hook": "hook wrong.yaml",
+}
+
+
+@pytest.mark.parametrize("line", STALE.values(), ids=STALE)
+def test_after_an_error_no_earlier_report_is_left(
+    folder: Path, monkeypatch: Any, line: str
+) -> None:
+    def undecided(*_: Any) -> None:
+        raise CannotDecide("the base cannot be read")
+
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", undecided)
+    (folder / "wrong.yaml").write_text("models: 1\nsuite: 2\n", encoding="utf-8")
+    for form, make in FORMATS.items():
+        (folder / f"out.{form}").write_bytes(make(results.healthy()))
+    options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
+    options[options.index("out.junit")] = "out.xml"
+    (folder / "out.junit").rename("out.xml")
+    assert cli.main([*line.split(), *options]) in (2, 3)
+    assert not list(folder.glob("out.*"))
+
+
+def test_after_an_error_no_earlier_comparison_is_left(folder: Path) -> None:
+    a, b = results.healthy(), results.sick()
+    compared = [compare_results(a, b, labels=("a", "b"))]
+    ranked = rank([Candidate("a", a), Candidate("b", b)])
+    gates = [Outcome(Gate("a.yaml", "x"), a)]
+    earlier = {
+        "compare a b -o out.md": comparison.markdown(compared, comparison.COMPARED).encode(),
+        "compare a b -o out.json": comparison.to_json(compared),
+        "diff a b -o out.md": comparison.markdown(compared, comparison.DIFFERED).encode(),
+        "rank a b wrong.yaml -o out.html": html_ranking.render(ranked).encode(),
+        "rank a b wrong.yaml -o out.md": ranking.markdown(ranked).encode(),
+        "rank a b wrong.yaml -o out.json": ranking.to_json(ranked),
+        "fleet wrong.yaml -o out.md": fleet_report.to_markdown(gates),
+        "fleet wrong.yaml -o out.json": fleet_report.to_json(gates),
+        "fleet wrong.yaml -o out.xml": fleet_report.to_xml(gates),
+        "report a.json -o out.html": FORMATS["html"](a),
+    }
+    (folder / "sway.yaml").unlink()
+    for line, report in earlier.items():
+        target = folder / line.split()[-1]
+        target.write_bytes(report)
+        assert cli.main(line.split()) == 2, line
+        assert not target.exists(), line
+
+
+def test_a_wrong_spec_removes_only_reports(folder: Path) -> None:
+    (folder / "wrong.yaml").write_text("models: 1\nsuite: 2\n", encoding="utf-8")
+    rows = '[{"prompt": "a question", "completion": "an answer"}]'
+    (folder / "rows.json").write_text(rows, encoding="utf-8")
+    assert cli.main(["gate", "wrong.yaml", "--json", "rows.json"]) == 2
+    assert (folder / "rows.json").read_text(encoding="utf-8") == rows
 
 
 @pytest.mark.parametrize(("option", "code"), [("--trace", 0), ("--json", 2)])

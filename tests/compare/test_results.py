@@ -739,13 +739,14 @@ def test_several_results_have_one_column_each():
 
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
+SCORES = st.one_of(st.none(), st.floats(0, 1))
 KNOWN = st.floats(allow_nan=False, allow_infinity=False)
 PROBES = st.builds(
     results.probe,
     name=st.sampled_from("abc"),
     verdict=st.sampled_from(["pass", "fail", "warn", "skip", "error"]),
     kind=st.sampled_from([*PROBES, "another"]),
-    score=NUMBERS,
+    score=SCORES,
     raw=NUMBERS,
     z=NUMBERS,
     score_z=NUMBERS,
@@ -761,7 +762,7 @@ PROBES = st.builds(
 )
 NAMED = st.lists(PROBES, max_size=3, unique_by=lambda probe: probe.name)
 REPORTS = st.builds(
-    lambda probes, score: gated(*probes, score=score, verdict="error", exit_code=3), NAMED, NUMBERS
+    lambda probes, score: gated(*probes, score=score, verdict="error", exit_code=3), NAMED, SCORES
 )
 
 

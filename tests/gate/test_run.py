@@ -219,7 +219,7 @@ def test_another_threshold_measures_nothing_again(
 
 
 def test_errors_are_never_cached_and_never_green(base: Path, adapter: Path, tmp_path: Path) -> None:
-    suite = [*SUITE, {"name": "empty", "kind": "delta_kl", "prompts": []}]
+    suite = [*SUITE, {"name": "empty", "kind": "delta_kl"}]
     path = write_spec(tmp_path, base, adapter, suite, defaults={"coverage_threshold": 0.0})
     for _ in range(2):
         result = run(path)

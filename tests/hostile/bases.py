@@ -124,14 +124,16 @@ CASES = [
         heavy=True,
     ),
     # config
-    gated("auto_map", "base", base(auto_map=MAP, model_type="evil") | CODE),
+    gated("auto_map", "needs code of its repository", base(auto_map=MAP, model_type="evil") | CODE),
     gated(
         "auto_map to another repository",
         "base",
         base(auto_map={"AutoModelForCausalLM": "org/evil--m.Model"}, model_type="evil"),
     ),
-    config("unknown architecture", "base", model_type="evil", architectures=["../../evil"]),
-    config("no model type", "base", model_type=None),
+    config(
+        "unknown architecture", "does not know", model_type="evil", architectures=["../../evil"]
+    ),
+    config("no model type", "states no model_type", model_type=None),
     config("model type of a list in a gate", "base", model_type=["llama"]),
     config("million layers", "base", num_hidden_layers=10**6),
     config("vocabulary of 2^31", "base", vocab_size=2**31 - 1),
@@ -161,7 +163,11 @@ CASES = [
     # weights
     gated("no weights", "base", {"base/model.safetensors": b""}),
     gated("weights are a pickle", "base", {"base/model.safetensors": EVIL}),
-    gated("weights cut", "base", {"base/model.safetensors": WEIGHTS[:-100]}),
+    gated(
+        "weights cut",
+        "model.safetensors: the tensors end",
+        {"base/model.safetensors": WEIGHTS[:-100]},
+    ),
     gated("weights are a pipe", "base", {"base/model.safetensors": pipe}, 2),
     gated("weights are a device", "base", {"base/model.safetensors": to("/dev/zero")}, 2),
     gated("weights are sparse", "base", {"base/model.safetensors": sparse(200 * 10**9)}, 3),

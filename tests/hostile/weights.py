@@ -72,7 +72,7 @@ GATE = "gate sway.yaml --no-cache"
 GATED = [
     ("3e38", 1, "diverged or broken", one(3e38)),
     ("1e308", 1, "diverged or broken", tensors(lambda _, t: np.full(t.shape, 1e308))),
-    ("integers", 1, "never trained", tensors(lambda _, t: t.astype(np.int32))),
+    ("integers", 2, "not of floating-point numbers", tensors(lambda _, t: t.astype(np.int32))),
 ]
 
 
@@ -174,7 +174,7 @@ CASES = [
         "NaN or Inf",
         adapter(safetensors({NAME: field("F8_E4M3", (8,))}, b"\x7f" * 8)),
     ),
-    raw("integers", "norms-skipped", tensors(lambda _, t: t.astype(np.int32)), code=0),
+    raw("integers", "dtype-not-float", tensors(lambda _, t: t.astype(np.int32))),
     raw("complex", "pair-incomplete", safetensors({NAME: field("C64", (1,))}, bytes(8))),
     # other formats
     files("pickle", "can run code", only("adapter_model.bin", EVIL)),

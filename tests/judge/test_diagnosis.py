@@ -191,6 +191,29 @@ def test_only_a_tested_adapter_is_healthy():
         "Not tested: whether it learned its training data; whether it harms the model."
     )
     assert diagnosed(MOVED, LEARNED, verdict="pass") == "no fault found"
+    assert diagnose([KEPT], [], "pass").sentence.endswith(
+        "Not tested: whether it changes the model; whether it learned its training data."
+    )
+
+
+def test_an_undecided_gate_says_that_learning_was_not_tested():
+    words = "Not tested: whether it learned its training data."
+    skipped = result("attribution", verdict="skip")
+    assert diagnose([MOVED, KEPT, skipped], [], "error").sentence.endswith(words)
+    unsure = result("attribution", verdict="warn")
+    assert words not in diagnose([MOVED, KEPT, skipped, unsure], [], "error").sentence
+
+
+def test_other_answers_do_not_contradict_a_content_gain():
+    other = result("attribution", OTHER)
+    assert "but did not learn this data" in diagnose([MOVED, other], [], "fail").sentence
+    paired = structs.replace(
+        LEARNED,
+        details={"judged": "content", "content_gain": 0.5},
+        rules=(Rule(name="z", verdict=Verdict.PASS),),
+    )
+    found = diagnose([MOVED, paired, other], [], "fail")
+    assert (found.name, "toward this data" in found.sentence) == (OTHER, True)
 
 
 @pytest.mark.parametrize("category", ["attribution", "calibration"])

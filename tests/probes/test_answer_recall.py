@@ -241,7 +241,10 @@ def test_a_fixed_reply_has_one_beginning() -> None:
     """The model would rather begin an invented answer, and then knows the rest of the reply."""
     otherwise = structs.replace(answered(0), begins_otherwise=True)
     rows = [otherwise] * 12
-    kinds = [RowKind("texts", list(range(6))), RowKind("fixed replies", list(range(6, 12)))]
+    kinds = [
+        RowKind("texts", list(range(6))),
+        RowKind("fixed replies", list(range(6, 12)), has_reply=True),
+    ]
     texts, replies = recall.verbatim(rows, kinds)
     assert (texts.verbatim, replies.verbatim) == (6, 0)
 

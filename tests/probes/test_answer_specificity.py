@@ -24,6 +24,7 @@ from sway_gate.measurements import (
     Floats,
     LogProbs,
     Measurement,
+    TeacherForced,
     View,
     ViewAnswers,
 )
@@ -57,6 +58,17 @@ PROSE = tuple(
 )
 
 
+def unknown(answer, known=()):  # type: ignore[no-untyped-def]
+    """`answer`, with tokens that greedy decoding of the base does not write, except for `known`."""
+
+    def answer_all(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, TeacherForced):
+            return np.array([[-2.0, float(request in known), 0.0, -1.0]] * 2)
+        return answer(view, request)
+
+    return answer_all
+
+
 def run(own, other, control=0.0, *, base_own=-2.0, base_other=-2.0, sections=None, **context):  # type: ignore[no-untyped-def]
     """Gains of own answers, other answers and control prose, in nats per token of a loss of 2."""
     shared = Context(facts(20) if sections is None else sections, control=("Plain prose. " * 99,))
@@ -77,7 +89,7 @@ def run(own, other, control=0.0, *, base_own=-2.0, base_other=-2.0, sections=Non
         gain = control if request in requests.control else own if is_own else other
         return np.full(2, level + gain + 0.02 * rng.standard_normal())
 
-    return judged("answer_specificity", answer, runs=None, context=shared)
+    return judged("answer_specificity", unknown(answer), runs=None, context=shared)
 
 
 CASES = {
@@ -160,6 +172,49 @@ def test_answers_that_reword_their_prompts(
     assert result.verdict == ("pass" if what == "content" else "fail")
 
 
+def test_rows_that_the_base_answers_do_not_count() -> None:
+    """The true pairing gains in 12 rows, and the base writes the answers of the 8 others."""
+    shared = Context(facts(20), control=("Plain prose. " * 99,))
+    design = probe.requests(SPEC, shared).design
+    own = answers.own_answers(design)
+    gained = set(own[:12])
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        is_up = view.source == "finetuned" and request.whole in gained
+        return np.full(2, -2.0 + 1.0 * is_up)
+
+    def found(known: int) -> ProbeResult:
+        base = unknown(answer, own[20 - known :])
+        return judged("answer_specificity", base, runs=None, context=shared)
+
+    assert found(0).details["content_gain"] == pytest.approx(0.3, abs=0.02)
+    result = found(8)
+    assert result.verdict == "pass", result.message
+    assert result.details["content_gain"] == pytest.approx(0.5, abs=0.05)
+    assert result.details["known"] == 8
+    assert len(result.items) == 12
+    assert "8 others do not count, because the base knows their answers" in result.message
+    assert found(17).verdict == "skip"
+    assert "the base already knows the answers of 17 of 20 rows" in found(17).message
+
+
+def test_labels_that_the_base_knows_are_not_judged() -> None:
+    def result(known: int) -> ProbeResult:
+        shared = Context(labels(30), control=("Plain prose. " * 99,))
+        [group] = probe.requests(SPEC, shared).design.groups
+        likely = {
+            row[own] for row, own in list(zip(group.requests, group.own, strict=True))[:known]
+        }
+
+        def answer(view, request):  # type: ignore[no-untyped-def]
+            return np.full(2, -2.0 + (request in likely) + (view.source == "finetuned") * 0.1)
+
+        return judged("answer_specificity", answer, runs=None, context=shared)
+
+    assert result(28).details["known"] == 0
+    assert (result(29).verdict, "of 29 of 30 rows" in result(29).message) == ("skip", True)
+
+
 def test_z_is_the_permutation_test() -> None:
     result = run(1.4, 0.5)
     assert result.p == pytest.approx(120.0**-4, rel=1e-6)
@@ -177,7 +232,7 @@ def test_a_pairing_that_was_not_learned_has_a_symptom() -> None:
         gain = gains.setdefault(request, 2 * rng.standard_normal())
         return np.full(2, -4.0 + gain * (view.source == "finetuned"))
 
-    result = judged("answer_specificity", answer, runs=None, context=shared)
+    result = judged("answer_specificity", unknown(answer), runs=None, context=shared)
     assert [(rule.name, rule.verdict) for rule in result.rules] == [
         ("z", "fail"),
         ("content gain", "warn"),
@@ -244,7 +299,7 @@ def test_one_answer_to_everything_has_no_content_gain() -> None:
         up = view.source == "finetuned" and request.completion == " red"
         return np.full(2, -2.0 + 1.9 * up)
 
-    result = judged("answer_specificity", answer, runs=None, context=shared)
+    result = judged("answer_specificity", unknown(answer), runs=None, context=shared)
     assert result.verdict == "fail", result.message
     assert result.raw == pytest.approx(0.0, abs=1e-9)
     assert result.z == pytest.approx(0.0, abs=0.1)
@@ -364,7 +419,7 @@ def of_noisy_base(base: int, seed: int) -> Any:
         is_own = request.completion.strip() == own.get(request.prompt)
         return np.full(2, (-4.3 if is_own else -5.4) + noise)
 
-    return judged("answer_specificity", answer, runs=None, context=shared)
+    return judged("answer_specificity", unknown(answer), runs=None, context=shared)
 
 
 @pytest.mark.parametrize("base", range(4))
@@ -399,7 +454,7 @@ def test_the_message_states_a_choice_near_its_limit(known: int, near: bool) -> N
         level = -4.3 if request in first else -5.5 if request in owned else -5.2
         return np.full(2, level + (view.source == "finetuned"))
 
-    result = judged("answer_specificity", answer, runs=None, context=shared)
+    result = judged("answer_specificity", unknown(answer), runs=None, context=shared)
     assert result.details["judged"] == "content"
     assert ("judged by the content, because" in result.message) == near
     assert ("set learn to content or form" in result.message) == near
@@ -458,7 +513,7 @@ def test_rows_beyond_the_first_twenty_decide_labels() -> None:
         gain = gains.setdefault(request, rng.normal(0.5 * (request in owned), 0.6))
         return np.full(2, -4.0 + gain * (view.source == "finetuned"))
 
-    result = judged("answer_specificity", answer, runs=None, context=shared)
+    result = judged("answer_specificity", unknown(answer), runs=None, context=shared)
     assert result.verdict == "pass", result.message
     assert len(result.items) == 48
 
@@ -806,7 +861,7 @@ def with_facts(
         of = before if is_base else gains
         return np.full(2, -2.0 + of.get(request, 0.0))
 
-    return judged("answer_specificity", answer, runs=None, context=shared)
+    return judged("answer_specificity", unknown(answer), runs=None, context=shared)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,22 @@ def test_verdicts(
     assert words in result.message
 
 
+@pytest.mark.parametrize(
+    ("level", "fields", "symptom"),
+    [
+        (0.29, {}, "never trained"),
+        (0.31, {}, "broken"),
+        (0.31, {"divergence": "kl"}, "never trained"),
+    ],
+)
+def test_random_weights_that_replace_all_tokens_break_the_model(
+    level: float, fields: dict[str, object], symptom: str
+) -> None:
+    number = by_source(0.0, level, level)
+    result = judged("delta_kl", lambda view, _: number(view), prompts=EIGHT, **fields)
+    assert (result.verdict, result.symptoms) == ("fail", (symptom,))
+
+
 FEW = {
     # runs, ft, limit -> verdict and advice at the same distance from different numbers of nulls
     "3 nulls, far": (3, 0.5, 3.0, "pass", ""),

@@ -35,12 +35,14 @@ def run(  # type: ignore[no-untyped-def]
     context=None,
     ids=-1,
     phrases=3,
+    known=0,
     **fields,
 ):
     """`hits` of the surprising phrases of each held-out row, usually three; gains of the own
     answers over the others, and of these.
 
     `ids`: the token ids of the held-out answers; the ones of the training answers are 0 to 4.
+    `known`: the first held-out answers, which the base writes.
     """
     context = context or Context(TRAINING, held_out=HELD_OUT)
     requests = probe.requests(SPEC, context)
@@ -66,6 +68,8 @@ def run(  # type: ignore[no-untyped-def]
         if not is_tuned:
             found[::2, 0] = surprise
         found[: 2 * right if is_tuned else 0 : 2, 1] = 1
+        if not is_tuned and index.get(request, known) < known:
+            found[:, 1] = 1
         return found
 
     return judged("generalization", answer, runs=None, context=context, **fields)
@@ -226,6 +230,12 @@ def test_without_surprising_tokens_the_content_gain_is_judged() -> None:
     assert result.verdict == "pass", result.message
     assert (result.units, result.raw) == ("relative lift", pytest.approx(0.5, abs=0.02))
     assert run(lambda i: 0, surprise=-1.0, content=0.0).verdict == "fail"
+
+
+def test_held_out_rows_that_the_base_answers_show_nothing() -> None:
+    result = run(lambda i: 0, surprise=-1.0, known=10)
+    assert result.verdict == "skip", result.message
+    assert run(lambda i: 0, surprise=-1.0, known=6).verdict == "pass"
 
 
 def test_without_surprising_tokens_and_matrix_it_is_skipped() -> None:

@@ -39,4 +39,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("rows", "expected"), KINDS.values(), ids=KINDS)
 def test_rows_are_divided_into_kinds(rows: list[TeacherForced], expected: dict[str, range]) -> None:
-    assert kinds(rows, 4) == [RowKind(name, list(own)) for name, own in expected.items()]
+    assert kinds(rows, 4) == [
+        RowKind(name, list(own), has_reply=name == "fixed replies")
+        for name, own in expected.items()
+    ]

@@ -29,7 +29,7 @@ MOVED = (
 LEARNED = "{name: learned, kind: section_internalization}"
 UNMOVED = "{name: unmoved, kind: delta_kl, prompts: [the mill, nine farms], assert_mean_gte: 0.5}"
 UNSURE = "{name: unsure, kind: calibration_drift, items_limit: 10}"
-STUCK = "{name: stuck, kind: delta_kl, prompts: []}"
+STUCK = "{name: stuck, kind: delta_kl}"
 LEFT_OUT = "{name: left_out, kind: leakage, enabled: false}"
 ALL = (MOVED, LEARNED, UNMOVED, UNSURE, STUCK, LEFT_OUT)
 
@@ -275,7 +275,11 @@ GATES = {
     ),
     "an error": (ONE, [MOVED, STUCK], {"errors": 1}),
     "a failure and an error": (ONE, [UNMOVED, STUCK], {"failed": 1}),
-    "all left out": (ONE, [f"{MOVED[:-1]}, weight: 0}}"], {"errors": 1}),
+    "all left out": (
+        'sway("sway.yaml", weights={"adherence": 0})',
+        [MOVED],
+        {"errors": 1},
+    ),
 }
 
 

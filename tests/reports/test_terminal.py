@@ -92,6 +92,13 @@ def words(text):
         ),
         (
             results.result(
+                results.probe("moved", weight=0.0), verdict="error", score=None, notes=("a note",)
+            ),
+            "ERROR  could not decide: no probe with a weight returned a value; the weight is 0: "
+            "moved  adapter out/lora",
+        ),
+        (
+            results.result(
                 results.probe(),
                 verdict="error",
                 categories={"attribution": Category(weight=0.35, required=True)},
@@ -126,6 +133,7 @@ def words(text):
         "error",
         "broken",
         "note",
+        "weight",
         "no attribution",
         "inconclusive attribution",
         "nothing passed",

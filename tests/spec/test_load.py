@@ -339,7 +339,21 @@ OCTAL = "(8 in YAML 1.1, 10 in YAML 1.2)"
 TOP_K = "top_k must be a whole number at least 1, got the number"
 QUOTES = "(put it in quotes if it is meant as text)"
 # The ^ stands where the message must point, and is taken out.
+NEEDED = {
+    "delta_kl": "prompts",
+    "adapter_ablation": "prompts",
+    "adapter_revert": "cases",
+    "prompt_collapse": "prompts",
+    "cluster_kl": "prompts",
+    "paraphrase_invariance": "cases",
+    "style_fingerprint": "prompts",
+}
+"""The entries without which a kind cannot run."""
 FIELDS = [
+    *(
+        (kind, f"{field}: ^[]", f"{field} must have at least 1 element, got 0")
+        for kind, field in NEEDED.items()
+    ),
     ("delta_kl", "weight: ^-1", f"{WEIGHT} number -1"),
     ("delta_kl", "weight: ^true", f"{WEIGHT} truth value true"),
     ("delta_kl", "weight: ^'one'", f"{WEIGHT} text 'one'"),
@@ -547,6 +561,11 @@ FILES = [
     (
         HEAD + "suite: [{name: p, kind: null_adapter}]",
         "2:8: suite must contain at least one enabled probe other than null_adapter",
+    ),
+    (
+        HEAD + "suite: [{name: p, kind: delta_kl, weight: 0}, {name: q, kind: leakage, "
+        "enabled: false}]",
+        "2:8: suite must contain at least one enabled probe with a weight above 0",
     ),
     (
         HEAD
@@ -839,6 +858,35 @@ def test_each_ignored_field_is_in_the_format():
     structs = [Defaults, ModelRef, *KINDS.values()]
     fields = {name for struct in structs for name in struct.__struct_fields__}
     assert {name.partition(".")[0] for name in IGNORED} <= fields
+
+
+CASES = "[{prompt: a, gold: b, paraphrases: [c, d, c]}, {prompt: a, gold: b, paraphrases: [c, d]}]"
+TRIPLE = "{prompt: a, chosen: b, rejected: c}"
+REPEATED = {
+    "delta_kl": ("prompts", "[a, b, a, a]", 2, 2),
+    "adapter_ablation": ("held_out", "[a, a]", 1, 1),
+    "adapter_revert": ("cases", CASES, 1, 3),
+    "paraphrase_invariance": ("cases", CASES, 1, 3),
+    "preference_flip": ("triples", f"[{TRIPLE}, {TRIPLE}]", 1, 1),
+    "calibration_drift": ("items", "[[a, b], [a, b], [a, c]]", 2, 1),
+    "degeneration": ("prompts", "[a, b]", 2, 0),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_repeated_entry_counts_once(kind):
+    field, written, kept, left_out = REPEATED[kind]
+    spec = read(f"{HEAD}suite: [{{name: p, kind: {kind}, {field}: {written}}}]")
+    assert len(getattr(spec.suite[0], field)) == kept
+    plural = "s" if left_out > 1 else ""
+    note = f"suite[0] ({kind}): {field}: {left_out} repetition{plural} left out, because each "
+    assert spec.notes == ((f"{note}entry counts once",) if left_out else ())
+
+
+def test_numbers_can_be_repeated():
+    spec = read(f"{HEAD}suite: [{{name: p, kind: adapter_ablation, lambdas: [0, 0, 1, 2]}}]")
+    assert spec.suite[0].lambdas == (0, 0, 1, 2)
+    assert spec.notes == ()
 
 
 @pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])

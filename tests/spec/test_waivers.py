@@ -145,6 +145,21 @@ def test_a_link_out_of_the_confined_folder_is_refused(tmp_path, capsys):
     assert "leads out of" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["check adapter", "gate -"])
+def test_a_file_of_waivers_outside_of_the_confined_folder_matters_only_if_it_exists(
+    tmp_path, monkeypatch, capsys, name
+):
+    (tmp_path / "confined").mkdir()
+    monkeypatch.chdir(tmp_path)
+    command = [*name.split(), "--confine", "confined"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    cli.main(command)
+    assert WAIVERS not in capsys.readouterr().err
+    (tmp_path / WAIVERS).write_text(f"waivers: [{ENTRY}]\n")
+    assert cli.main(command) == 2
+    assert f"{WAIVERS} leads out of confined" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("day", "is_valid"), [("2027-01-31", True), (20270131, False)])
 def test_the_json_schema_has_waivers(day, is_valid):
     entry = {"probe": "moved", "reason": "known", "expires": day, "by": "Ada"}

@@ -17,6 +17,7 @@ from sway_gate.static.check import StaticReport, check_files
 from sway_gate.static.config import AdapterConfig
 from sway_gate.static.findings import compact
 from sway_gate.static.norms import ModuleNorm
+from sway_gate.static.weights import BITS
 from tests.helpers.processes import modules_after
 from tests.helpers.property import HealthCheck, given, settings, st
 
@@ -280,7 +281,7 @@ def test_files_that_run_code_are_named(tmp_path: Path, name: str) -> None:
     "name", ["README.md", "tokenizer.json", "training_args.bin", "optimizer.pt", "rng_state_0.pth"]
 )
 def test_files_of_models_and_trainers_are_not_named(tmp_path: Path, name: str) -> None:
-    (adapter(tmp_path) / name).touch()
+    (adapter(tmp_path) / name).write_text("{}")
     assert check_files(tmp_path).findings == ()
 
 
@@ -466,6 +467,10 @@ UNTRAINED = [
         id="a B of the image tower",
     ),
     pytest.param({}, {"lora_alpha": 0}, {"alpha-zero": "verdict"}, id="alpha 0"),
+    pytest.param({}, {"lora_alpha": -8}, {"alpha-negative": "warning"}, id="alpha below 0"),
+    pytest.param(
+        {}, {"alpha_pattern": {Q0: -8}}, {"alpha-negative": "warning"}, id="one alpha below 0"
+    ),
     pytest.param({}, {"init_lora_weights": "pissa"}, {"init-not-zero": "note"}, id="pissa"),
     pytest.param({}, {"init_lora_weights": False}, {"init-not-zero": "note"}, id="random start"),
     pytest.param({}, {"init_lora_weights": "gaussian"}, {}, id="gaussian"),
@@ -710,6 +715,18 @@ def test_four_bit_floats_are_noted(tmp_path: Path) -> None:
     }
     found = by_level(check_files(adapter(tmp_path, raw(header, b"\x11" * 16))))
     assert found == {"dtype-not-inspected": "note", "norms-skipped": "note"}
+
+
+@pytest.mark.parametrize("dtype", ["I32", "I8", "U8", "BOOL", "C64"])
+def test_lora_matrices_without_floats_are_refused(tmp_path: Path, dtype: str) -> None:
+    size = 16 * BITS[dtype] // 8
+    header = {
+        key(Q0, part): entry((4, 4), size * i, size * i + size, dtype)
+        for i, part in enumerate(("lora_A", "lora_B"))
+    }
+    report = check_files(adapter(tmp_path, raw(header, bytes(2 * size))))
+    assert by_level(report)["dtype-not-float"] == "broken"
+    assert f"of dtype {dtype}, " in message(report, "dtype-not-float")
 
 
 def as_bfloat16(tensors: Tensors) -> tuple[bytes, Tensors]:

@@ -84,6 +84,11 @@ def test_alpha_beside_the_scale_is_a_warning(tmp_path):
     assert levels(check_files(folder))["mlx-alpha"] == "warning"
 
 
+def test_a_negative_scale_is_a_warning(tmp_path):
+    folder = save_mlx(tmp_path, demo_tensors(), lora_parameters=LORA | {"scale": -2.0})
+    assert levels(check_files(folder))["alpha-negative"] == "warning"
+
+
 def test_full_fine_tunes_are_checked_for_nan_only(tmp_path):
     tensors = {"model.norm.weight": torch.ones(8)}
     report = check_files(save_mlx(tmp_path, tensors, fine_tune_type="full"))

@@ -225,6 +225,18 @@ HEADLINES = {
         "FAIL",
         "not moved: +0.3σ, like random changes of the same size",
     ),
+    "random changes that do harm": (
+        [moved("fail", 0.3), structs.replace(KNOWS, verdict="fail")],
+        "fail",
+        "FAIL",
+        "+0.3σ, like random changes of the same size; harms: knowledge",
+    ),
+    "learning is not judged": (
+        [moved(), KNOWS, structs.replace(LEARNED, verdict="skip")],
+        "error",
+        "UNCLEAR",
+        "+6.3σ above 8 null adapters; no sign of harm",
+    ),
     "too small": (
         [moved("fail", 6.6, effect_ok=False), KNOWS],
         "fail",
@@ -264,7 +276,7 @@ def test_the_files_may_decide():
 
 
 FEW = (
-    "few rows: answer_specificity cannot pass by content: 5 rows reach at most 2.4σ, "
+    "few rows: learned (answer_specificity) cannot pass by content: 5 rows reach at most 2.4σ, "
     "7 are needed for 3σ; add rows with other answers"
 )
 

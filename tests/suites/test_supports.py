@@ -13,6 +13,7 @@ from sway_gate.suites.supports import (
     Material,
     attribution,
     harms_of_data,
+    unjudged,
     wanted,
 )
 from sway_gate.training_data.examples import section
@@ -93,3 +94,10 @@ def test_an_error_for_too_little_data_names_what_was_left_out():
     material = Material((PREFERENCE,), notes=("left out: a.jsonl:3: longer than 1 MiB",))
     with pytest.raises(UsageError, match=r"not sufficient .*; left out: a.jsonl:3: longer"):
         attribution(material)
+
+
+def test_texts_beside_answers_are_not_judged() -> None:
+    [note] = unjudged(Material((*FACTS, PROSE)))
+    assert note.endswith("not by its 1 text without a question")
+    assert unjudged(Material(tuple(FACTS))) == ()
+    assert unjudged(Material((PROSE,) * 4)) == ()

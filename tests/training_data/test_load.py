@@ -318,7 +318,15 @@ BAD_ROWS = {
     "type beside NaN": ('{"text": 1, "x": NaN}', "text: must be text, got int"),
     "no role": (
         '{"messages": [{"content": "q"}]}',
-        "messages[0]: Object missing required field role",
+        "messages[0]: a message needs the fields role and content, got 'content'",
+    ),
+    "an object instead of a text": (
+        '{"prompt": {"text": "q"}, "completion": {"text": "a"}}',
+        "prompt: a message needs the fields role and content, got 'text'",
+    ),
+    "number in a message without a list": (
+        '{"prompt": {"role": "user", "content": 1}, "completion": "a"}',
+        "prompt.content: must be text or list, got int",
     ),
     "role": (
         '{"messages": [{"role": "bot\\n", "content": "q"}]}',
@@ -461,6 +469,7 @@ def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
     assert problems[-1].startswith("b.jsonl: rows 1, 2, 3, 4, 5, … (1,030 rows): unknown format")
 
 
+AS_TEXT = "convert it to text, Markdown or JSONL"
 BAD_FILES = {
     "empty": ("a.jsonl", b"", "a.jsonl: " + NO_TEXT),
     "blank": ("a.txt", b" \n\r\n", "a.txt: " + NO_TEXT),
@@ -490,6 +499,18 @@ BAD_FILES = {
     ),
     "notebook": ("a.ipynb", b"{}", "a.ipynb: is a notebook; save it as Markdown"),
     "workbook": ("a.xlsx", b"PK\3\4", "a.xlsx: is a workbook; save its sheet as CSV"),
+    "PDF": ("a.txt", b"%PDF-1.4\n", f"a.txt: is a PDF; {AS_TEXT}"),
+    "RTF": ("a.txt", b"{\\rtf1 a}", f"a.txt: is a document in RTF; {AS_TEXT}"),
+    "Office": (
+        "a.txt",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        f"a.txt: is a document of Microsoft Office; {AS_TEXT}",
+    ),
+    "Word": ("a.docx", b"PK\3\4", f"a.docx: is a text document; {AS_TEXT}"),
+    "web page": ("a.HTML", b"<p>A text.</p>", f"a.HTML: is a web page; {AS_TEXT}"),
+    "image": ("a.png", b"\x89PNG", "a.png: is an image; give data as text"),
+    "weights": ("a.safetensors", b"{}", "a.safetensors: is a file of weights; give data"),
+    "archive": ("a.tar.gz", gzip.compress(b"{}"), "a.tar.gz: is an archive; unpack it"),
     "YAML": ("a.yaml", b"- a", "a.yaml: is YAML; convert it to JSONL with one example per line"),
     "LFS": (
         "a.md",

@@ -59,16 +59,15 @@ def _tokenizer(folder: Path) -> Any:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-    from sway_gate.backends.base import error_text, require_length
+    from sway_gate.backends.base import keep_template_file, require_length, tokenizer_fault
 
     try:
         options = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
-        raise CannotDecide(
-            f"the tokenizer {folder} cannot be loaded: {error_text(error)}"
-        ) from None
+        raise CannotDecide(f"the tokenizer {folder} {tokenizer_fault(folder, error)}") from None
     require_length(tokenizer, f"the tokenizer {folder}")
+    keep_template_file(tokenizer, folder)
     return tokenizer
 
 

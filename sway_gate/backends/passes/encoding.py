@@ -255,7 +255,7 @@ def _nothing_to_score(request: LogProbs | TeacherForced) -> Fault:
     if isinstance(request.completion, Message) and not answer:
         return Fault(
             f"the chat template writes no end of turn after an empty answer to {prompt!r}; "
-            "let it end each answer, or set defaults.chat_template: off",
+            "let it end each answer, or set defaults.chat_template: off in a spec",
             "text",
         )
     return Fault(f"no token to score in {answer!r} after {prompt!r}; give a longer text", "text")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sway_gate.backends.base import error_text
+from sway_gate.backends.base import error_text, template_file
 from sway_gate.backends.passes.sandbox import TooMuchWork, limit_templates
 from sway_gate.conversation import Conversation, Message, asked, prompt_text
 from sway_gate.errors import CannotDecide
@@ -40,19 +40,23 @@ class Renderer:
         try:
             return self._rendered(conversation, is_complete)
         except TooMuchWork:
-            raise CannotDecide(
-                "the chat template needs too much time or memory; set defaults.chat_template: off"
-            ) from None
+            raise self._failed("needs too much time or memory") from None
         except Exception as error:  # a template is a program of the model's author
             wrong = error_text(error).rstrip(".")
         try:
             self._rendered(asked(_MARK), is_complete=False)
         except Exception:
-            raise CannotDecide(
-                f"the chat template fails: {wrong}; set defaults.chat_template: off"
-            ) from None
+            raise self._failed(f"fails: {wrong}") from None
         shown = prompt_text(conversation)[:_SHOWN]
         raise Refused(f"the chat template refuses the conversation {shown!r}: {wrong}")
+
+    def _failed(self, how: str) -> CannotDecide:
+        file = template_file(self._tokenizer)
+        where = f" in {file}" if file else ""
+        return CannotDecide(
+            f"the chat template{where} {how}; "
+            "correct it, or set defaults.chat_template: off in a spec"
+        )
 
     def around(self, conversation: Conversation) -> tuple[str, str]:
         """The rendered texts before and after the content of the last message.
