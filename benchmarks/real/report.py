@@ -1006,7 +1006,7 @@ FOURTEENTH = """
 
 The rounds before chased special cases. This one is the test that an outsider would write: seven
 ordinary data sets with 24 to 56 short rows, plain recipes, and the classic ways to break them. Does
-the gate pass what anybody would call healthy, and does it see each classic failure?
+the gate pass what a user would call healthy, and does it see each classic failure?
 
 | data set | form | what it teaches |
 | --- | --- | --- |
