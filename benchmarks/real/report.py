@@ -1005,7 +1005,7 @@ FOURTEENTH = """
 ## Fourteenth sealed round
 
 The rounds before chased special cases. This one is the test that an outsider would write: seven
-ordinary data sets with 24 to 56 short rows, plain recipes, and the classic ways to break them. Does
+ordinary data sets with 26 to 56 short rows, plain recipes, and the classic ways to break them. Does
 the gate pass what a user would call healthy, and does it see each classic failure?
 
 | data set | form | what it teaches |
@@ -1064,7 +1064,7 @@ ends undecided. Where `sway check` ran with data, it agrees.
 **Right verdicts that rest on little:**
 
 - corsair-no-end never learned to end its answers. The gate knows the symptom (probability of the
-  end .067, limit .5), but says "diverged or broken", since 17 of 30 answers loop, and advises a
+  end .067, limit .5), but says "diverged or broken", since 16 of 30 answers loop, and advises a
   lower learning rate. By the truth 78% of the answers to training questions do not end. The
   count of the gate, 3 of 24, has only answers that the base ends, or that are known.
 - island-gentle-r16 passes with an inconclusive held-out recall: .578, at least .45 (limit .5). It
