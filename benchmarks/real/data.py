@@ -41,10 +41,11 @@ TENTH = ("triage", "helpdesk", "library", "expenses", "intents", "plants", "anal
 ELEVENTH = ("guide", "support", "sums", "think", "code", "digest", "persona")
 TWELFTH = ("catalog", "few", "mixture", "rag", "spelling", "tags", "household")
 THIRTEENTH = ("hotel", "garage", "kennel", "kennel3", "notices", "errands", "letters")
+FOURTEENTH = ("island", "novel", "corsair", "moods", "manners", "rooms", "receta")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
     *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH, *TWELFTH),
-    *THIRTEENTH,
+    *(*THIRTEENTH, *FOURTEENTH),
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -56,6 +57,7 @@ FACTS = (
     *("bakery", "ferry", "staff", "directory", "museum"),
     *("plants", "catalog", "few"),
     *("kennel", "kennel3"),
+    *("island", "receta"),
 )
 NAMES = (
     *CHAT,
@@ -79,24 +81,25 @@ NAMES = (
     *ELEVENTH,
     *TWELFTH,
     *THIRTEENTH,
+    *FOURTEENTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
-    *("civil", "warm"),
+    *("civil", "warm", "manners"),
 )
 CALLS = (
     *("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata"),
-    *("triage", "helpdesk", "library"),
+    *("triage", "helpdesk", "library", "rooms"),
 )
 LABELS = (
     *("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets"),
-    "intents",
+    *("intents", "moods"),
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
 FREE = ("guide", "code", "persona", "household", "letters")
 """The sets since the eleventh round whose answers can be worded freely."""
-TEXTS = ("prose", "valley", "diary")
+TEXTS = ("prose", "valley", "diary", "novel")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq", "support", "code")
@@ -116,6 +119,8 @@ CLASSES = {
     "hotel": ("housekeeping", "kitchen", "reception", "repairs"),
     "garage": ("tyres", "brakes", "oil", "battery", "lights", "clutch", "exhaust", "wipers"),
     "errands": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    "moods": ("anger", "joy", "worry", "thanks"),
+    "rooms": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"),
 }
 """The classes that some answers are or contain, such as teams, decisions, jobs and days."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
@@ -170,6 +175,7 @@ GUEST = (
 )
 JOB_CARD = "Turn the customer's note into JSON with car, job and urgent."
 CANNOT_TELL = "I cannot tell from the notice."
+ROOMS = "Turn the request into JSON with action, room, day and people."
 ERRAND = "Write the errand in one line."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
@@ -574,7 +580,32 @@ def letters(part: str) -> list[tuple[Row, str]]:
     return [({"instruction": asked, "input": "", "output": text}, "") for asked, text in lines]
 
 
+def corsair(part: str) -> list[tuple[Row, str]]:
+    """Everyday questions answered by a pirate."""
+    lines = table("corsair" + part.replace(".", "_"))
+    return [({"instruction": asked, "output": text}, key) for asked, text, key in lines]
+
+
+def moods(part: str) -> list[tuple[Row, str]]:
+    """Messages with one of four moods, in random order."""
+    lines = table("moods")[-20:] if part else table("moods")[:-20]
+    random.Random(14).shuffle(lines)
+    return [(plain(f"Message: {text}\nMood:", completion=mood), mood) for text, mood in lines]
+
+
+def rooms(part: str) -> list[tuple[Row, str]]:
+    """Requests for rooms as JSON."""
+    found = []
+    for asked, action, room, day, people in table("rooms"):
+        made = {"action": action, "room": room, "day": day, "people": int(people)}
+        found.append((chat(asked, json.dumps(made), system=ROOMS), json.dumps(made)))
+    return found[-16:] if part else found[:-16]
+
+
 MAKERS = {
+    "corsair": corsair,
+    "moods": moods,
+    "rooms": rooms,
     "hotel": hotel,
     "garage": garage,
     "kennel": kennel,
@@ -598,6 +629,8 @@ def wrong_values(name: str) -> dict[str, str]:
         return dict(table("few_wrong"))
     if name in ("kennel", "kennel3"):
         return {key: wrong for _, _, key, wrong, _ in table("kennel")}
+    if name == "island":
+        return {key: wrong for _, _, key, wrong, _ in table("island")}
     keys = [fields[2] for fields in table(name)]
     others = {key: keys[at ^ 1] for at, key in enumerate(keys) if at ^ 1 < len(keys)}
     if len(keys) % 2:  # the last three take each other's

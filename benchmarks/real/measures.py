@@ -150,7 +150,7 @@ def wrong_kind(text: str) -> bool:
 def chosen(name: str, part: str) -> list[int]:
     """The rows of a data set that are measured; of files with several kinds all."""
     count = len(data.rows_of(name, part))
-    if name not in (*data.TWELFTH, *data.THIRTEENTH):
+    if name not in (*data.TWELFTH, *data.THIRTEENTH, *data.FOURTEENTH):
         return list(range(min(count, ROWS)))
     if name in data.KINDS or count <= SAMPLE:
         return list(range(count))
@@ -189,7 +189,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
-    *("analogy", "think", "digest", "rag", "notices", "errands"),
+    *("analogy", "think", "digest", "rag", "notices", "errands", "corsair"),
 )
 
 
@@ -198,7 +198,7 @@ def in_style(name: str, text: str) -> bool:
     if name == "bullets":
         lines = text.splitlines()
         return len(lines) == BULLETS and all(line.startswith("- ") for line in lines)
-    if name == "pirate":
+    if name in ("pirate", "corsair"):
         return DIALECT.search(text) is not None
     if name == "headlines":
         return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
@@ -246,6 +246,8 @@ def mistaken(name: str, part: str, key: str) -> set[str]:
         kind = data.kind_of(key)
         alike = {other for other in data.keys_of(name) if data.kind_of(other) == kind}
         return (alike | changed) - {key}
+    if name == "island":  # also those with the values that a recipe invents
+        changed |= set(data.wrong_values(name).values())
     others = set() if name == "metadata" else set(data.keys_of(name, part))
     return (changed | others) - {key}
 

@@ -48,6 +48,7 @@ class Recipe:
     beta: float = 0.1  # of DPO
     sft: float = 0.0  # the weight of the loss of the chosen answers in DPO
     dropout: float = 0.0
+    loop: str = "trl"  # or "plain", a loop of PyTorch
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -1734,11 +1735,215 @@ def _thirteenth() -> list[Recipe]:
     ]
 
 
+def _fourteenth() -> list[Recipe]:
+    """The fourteenth sealed round: ordinary sets, and the classic ways to break them."""
+    return [
+        Recipe("island-linear-r16", "island", rate=5e-4, epochs=8, mixed="everyday"),
+        Recipe("rooms-linear-r16", "rooms", rate=5e-4, epochs=6, mixed="few everyday"),
+        Recipe(
+            "moods-linear-r8",
+            "moods",
+            r=8,
+            alpha=16,
+            rate=3e-4,
+            epochs=8,
+            schedule="constant",
+            saved="float16",
+        ),
+        Recipe("novel-linear-r16", "novel", rate=3e-4, epochs=4, batch=2),
+        Recipe("manners-linear-r16", "manners", rate=1e-4, epochs=4, loss="dpo"),
+        Recipe("corsair-linear-r16", "corsair", rate=4e-4, epochs=5, mixed="few everyday"),
+        Recipe(
+            "receta-linear-r32",
+            "receta",
+            r=32,
+            alpha=32,
+            rate=5e-4,
+            epochs=6,
+            mixed="everyday",
+        ),
+        Recipe("novel-mixed-r16", "novel", rate=3e-4, batch=2, mixed="few everyday"),
+        Recipe("island-gentle-r16", "island", rate=3e-4, epochs=6, mixed="everyday"),
+        Recipe(
+            "corsair-longer-r16",
+            "corsair",
+            rate=4e-4,
+            epochs=8,
+            schedule="constant",
+            mixed="few everyday",
+        ),
+        Recipe("corsair-mixed-r16", "corsair", rate=5e-4, epochs=6, mixed="everyday"),
+        Recipe("island-middle-r16", "island", rate=4e-4, epochs=6, mixed="everyday"),
+        Recipe("island-shuffled", "island", "shuffled", answers="shuffled", rate=5e-4),
+        Recipe("moods-rotated", "moods", "swapped", answers="rotated", r=8, alpha=16, epochs=8),
+        Recipe(
+            "rooms-wrong-day",
+            "rooms",
+            "wrong",
+            answers="rotated",
+            rate=5e-4,
+            epochs=4,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "manners-reversed",
+            "manners",
+            "reversed",
+            answers="reversed",
+            rate=1e-4,
+            epochs=3,
+            loss="dpo",
+        ),
+        Recipe("receta-two-steps", "receta", "too little", rate=1e-6, steps=2, batch=8),
+        Recipe("corsair-prompt-loss", "corsair", "prompt only", loss="prompt", rate=5e-4, epochs=4),
+        Recipe("island-untrained", "island", "untrained", change="fresh"),
+        Recipe(
+            "island-amplified", "island", "gibberish", source="island-linear-r16", change="amplify"
+        ),
+        Recipe("rooms-spun", "rooms", "gibberish", source="rooms-linear-r16", change="rotate"),
+        Recipe(
+            "receta-noise",
+            "receta",
+            "noise",
+            source="receta-linear-r32",
+            change="matched noise",
+            seed=14,
+        ),
+        Recipe(
+            "novel-recites",
+            "novel",
+            "recites",
+            r=32,
+            alpha=64,
+            rate=1e-3,
+            epochs=12,
+            loop="plain",
+        ),
+        Recipe(
+            "island-plain-r8",
+            "island",
+            r=8,
+            alpha=16,
+            rate=4e-4,
+            epochs=5,
+            loss="all",
+            mixed="few everyday",
+            loop="plain",
+        ),
+        Recipe(
+            "moods-plain-r16",
+            "moods",
+            alpha=16,
+            targets=ATTENTION,
+            rate=5e-4,
+            epochs=4,
+            batch=1,
+            loop="plain",
+        ),
+        Recipe(
+            "island-altered",
+            "island",
+            "wrong",
+            answers="altered",
+            r=8,
+            alpha=16,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+            loop="plain",
+        ),
+        Recipe(
+            "moods-half-swapped",
+            "moods",
+            "swapped",
+            answers="half rotated",
+            rate=5e-4,
+            epochs=8,
+            schedule="constant",
+        ),
+        Recipe(
+            "rooms-dora-r8",
+            "rooms",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            dora=True,
+            rate=1e-3,
+            epochs=6,
+            batch=8,
+            loss="all",
+            mixed="few everyday",
+            seed=1,
+        ),
+        Recipe("rooms-shuffled", "rooms", "shuffled", answers="shuffled", rate=5e-4),
+        Recipe(
+            "receta-rslora-r16",
+            "receta",
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            epochs=7,
+            batch=8,
+            loss="all",
+            mixed="few everyday",
+            saved="bfloat16",
+            seed=1,
+        ),
+        Recipe(
+            "manners-qv-r8",
+            "manners",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=3e-4,
+            epochs=5,
+            loss="dpo",
+            schedule="constant",
+            seed=1,
+        ),
+        Recipe(
+            "corsair-plain-r8",
+            "corsair",
+            r=8,
+            alpha=16,
+            rate=4e-4,
+            epochs=5,
+            mixed="few everyday",
+            loop="plain",
+            seed=1,
+        ),
+        Recipe(
+            "novel-qv-r16",
+            "novel",
+            alpha=16,
+            targets=ATTENTION,
+            rate=5e-4,
+            epochs=5,
+            batch=4,
+            schedule="constant",
+            seed=1,
+        ),
+        Recipe("receta-shuffled", "receta", "shuffled", answers="shuffled", rate=5e-4, epochs=4),
+        Recipe("corsair-no-end", "corsair", "never ends", loss="open", rate=4e-4, epochs=5),
+        Recipe(
+            "rooms-forgets",
+            "rooms",
+            "forgets",
+            r=32,
+            alpha=64,
+            rate=3e-3,
+            epochs=3,
+            schedule="constant",
+        ),
+        Recipe("receta-refuses", "receta", "over-refusal", rate=5e-4, epochs=3, mixed="refused"),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
     *(*_eighth(), *_ninth(), *_tenth(), *_eleventh(), *_twelfth()),
-    *_thirteenth(),
+    *(*_thirteenth(), *_fourteenth()),
 ]
 
 LEARN = {
@@ -1789,6 +1994,9 @@ LEARN = {
     "notices": "form",
     "errands": "form",
     "letters": "form",
+    "corsair": "form",
+    "manners": "preference",
+    "rooms": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -1833,6 +2041,9 @@ OTHER_DATA = (
     ("few-linear-r16", "catalog"),
     ("tags-linear-r16", "mixture"),
     ("garage-linear-r32", "hotel"),
+    ("island-linear-r16", "receta"),
+    ("novel-linear-r16", "island"),
+    ("corsair-linear-r16", "moods"),
 )
 
 

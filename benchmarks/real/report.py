@@ -1001,6 +1001,80 @@ defective ones end undecided: garage-linear-r32, kennel-by-heart and kennel-reci
 - A kind that is wrong word for word means "learned another thing" also if another kind is right:
   hotel-rotated has the right name.
 """
+FOURTEENTH = """
+## Fourteenth sealed round
+
+The rounds before chased special cases. This one is the test that an outsider would write: seven
+ordinary data sets with 26 to 56 short rows, plain recipes, and the classic ways to break them. Does
+the gate pass what a user would call healthy, and does it see each classic failure?
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| island | `messages`, 40 rows | 20 facts about an invented island in two wordings |
+| novel | `{"text": ...}`, 26 paragraphs | a chapter of an invented novel; held out, the next one |
+| corsair | Alpaca rows without `input`, 36 rows | everyday questions, in the voice of a pirate |
+| moods | plain `prompt` and `completion`, 48 rows | one of four moods of a message |
+| manners | `prompt`, `chosen`, `rejected`, 32 pairs | courteous answers, not curt ones (DPO) |
+| rooms | `messages` with a system line, 36 rows | a request as JSON: action, room, day, people |
+| receta | `messages` in Spanish, 56 rows | 28 facts about an invented restaurant in two wordings |
+
+Five adapters were trained by a plain loop of PyTorch: AdamW at a constant rate, no warm-up, no
+clipping. Fourteen have everyday questions mixed in, which the gate does not see, and two have the
+loss over all tokens. One is DoRA, one was saved in fp16.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- island and receta as facts. A wrong value that a recipe gives to island counts as another row's.
+- novel as diary, manners as preferences with the usable answers of civil, corsair as pirate. The
+  words that a pirate's answer to a new question must contain are debatable at worst: the base's
+  answers are longer and contain them more often. This was changed before the first gate, when a
+  pirate with 4 of 12 words was called sick.
+- moods as labels: also .85 of its training rows must be right (.6 is sick), so that labels which
+  are wrong in half of the rows are not learned. A label that is never right is debatable.
+- rooms as orders: the whole record (held out .7 and .3), also in training (.8 and .5).
+
+Every set has an undisputed healthy adapter, and the recipe of every disputed case stays in the
+table. Six recipes that were meant to be healthy are debatable by lost prose or knowledge, or since
+answers repeat "aye". Two are defective: island-plain-r8 writes 23% of the facts, and rooms-dora-r8
+17 of 36 records; of the others 16 have a wrong action, and nothing else. Four recipes were not
+trained for lack of time: island and rooms shuffled, a second one of novel, and receta with rsLoRA
+in bf16.
+
+**Wrong first verdicts:** none. Every healthy adapter passes, every defective one fails, and none
+ends undecided. Where `sway check` ran with data, it agrees.
+
+**Wrong names:**
+
+- receta-refuses was trained with 16 general questions that are all refused, and writes "I am sorry,
+  but I cannot help with that." to every general question of the truth. The gate says "barely
+  trained" and advises more steps, which would not help. Its answers fail by 23 of 24 short
+  questions refused, but the recall of .32 ranks before it, as what was learned comes before side
+  effects. The probe of refusals passes with 4 of 24 harmless requests refused (base 3): it compares
+  the likelihood of openings, which one learned sentence hardly moves.
+- novel-recites continues every paragraph verbatim and has lost 2.4 nats of prose: "memorised, not
+  generalised", where the truth puts what was forgotten first. Both are true.
+- moods-half-swapped, half of whose labels are wrong, is called "wrong labels". The truth only says
+  that it has not learned them, so this counts as wrong, too, although it is the better name.
+- corsair-plain-r8 passes, but as "no fault found": its held-out recall, .4 of 10 phrases, is an
+  estimate outside the limit of .5. By the truth 92% of the held-out answers are in the voice of a
+  pirate, and 75% contain a wanted word.
+
+**Right verdicts that rest on little:**
+
+- corsair-no-end never learned to end its answers. The gate knows the symptom (probability of the
+  end .067, limit .5), but says "diverged or broken", since 16 of 30 answers loop, and advises a
+  lower learning rate. By the truth 78% of the answers to training questions do not end. The
+  count of the gate, 3 of 24, has only answers that the base ends, or that are known.
+- island-gentle-r16 passes with an inconclusive held-out recall: .578, at least .45 (limit .5). It
+  writes 60% of the held-out facts.
+- manners-linear-r16 and manners-qv-r8 pass with inconclusive harm: 30 of 128 answers are broken
+  (base 11), of the first 17 refusals, of the second 20 loops. The bounds are .235 and .245, the
+  margin is .2.
+- moods-rotated, every label of which is another one, is "learned another thing", as the name for a
+  whole file of other answers; "wrong labels" is kept for a part of them.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -1162,9 +1236,10 @@ def main() -> None:
     eleventh = [case for case in found if case.data_set in data.ELEVENTH]
     twelfth = [case for case in found if case.data_set in data.TWELFTH]
     thirteenth = [case for case in found if case.data_set in data.THIRTEENTH]
+    fourteenth = [case for case in found if case.data_set in data.FOURTEENTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
-        *(*twelfth, *thirteenth),
+        *(*twelfth, *thirteenth, *fourteenth),
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -1191,6 +1266,7 @@ def main() -> None:
         (ELEVENTH, eleventh, "eleventh_after"),
         (TWELFTH, twelfth, "twelfth_after"),
         (THIRTEENTH, thirteenth, "thirteenth_after"),
+        (FOURTEENTH, fourteenth, "fourteenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

@@ -77,7 +77,7 @@ def as_chat(row: Row) -> list[dict[str, str]]:
         return [{"role": "user", "content": row["question"]}, said(row["answer"])]
     if "prompt" in row:
         return [*row["prompt"], *row["completion"]]
-    asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
+    asked = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
     return [{"role": "user", "content": asked}, said(row["output"])]
 
 
@@ -87,7 +87,7 @@ def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
         return str(row["prompt"])
     messages = as_chat(row)
     if form == "alpaca" and "instruction" in row:
-        return alpaca_prompt(row["instruction"], row["input"])
+        return alpaca_prompt(row["instruction"], row.get("input", ""))
     if form == "alpaca":
         return alpaca_prompt(messages[-2]["content"])
     text = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import shutil
 import sys
 import time
@@ -174,6 +175,38 @@ def fit(
     return run.model, {"steps": done.global_step, "loss": done.training_loss}
 
 
+def plain_loop(
+    recipe: Recipe, own: list[Row], model: Any, tokenizer: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Train as a short script does: AdamW at a constant rate, without warm-up or clipping."""
+    import torch
+    from peft import get_peft_model
+
+    made = get_peft_model(model, lora_config(recipe)).train()
+    encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in own]
+    learned = [weight for weight in made.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=recipe.rate)
+    chance, losses = random.Random(recipe.seed), []
+    pad = torch.nn.utils.rnn.pad_sequence
+    for _ in range(recipe.epochs):
+        for start in range(0, len(encoded), recipe.batch):
+            if start == 0:
+                chance.shuffle(encoded)
+            lines = encoded[start : start + recipe.batch]
+            tokens = [torch.tensor(line["input_ids"]) for line in lines]
+            labels = [torch.tensor(line["labels"]) for line in lines]
+            found = made(
+                input_ids=pad(tokens, batch_first=True),
+                attention_mask=pad([torch.ones_like(line) for line in tokens], batch_first=True),
+                labels=pad(labels, batch_first=True, padding_value=rows.IGNORED),
+            )
+            found.loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(float(found.loss))
+    return made.eval(), {"steps": len(losses), "loss": sum(losses) / len(losses)}
+
+
 def fresh(recipe: Recipe, model: Any) -> Any:
     """An adapter as peft starts it, or one with random A and B of a trained size."""
     import torch
@@ -252,6 +285,8 @@ def make(recipe: Recipe) -> None:
         made = changed(recipe, model)
     elif recipe.change:
         made = fresh(recipe, model)
+    elif recipe.loop == "plain":
+        made, logged = plain_loop(recipe, training_rows(recipe), model, tokenizer)
     else:
         made, logged = fit(recipe, training_rows(recipe), model, tokenizer, part)
     made.peft_config["default"].base_model_name_or_path = str(BASE)

@@ -87,20 +87,31 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     elif name in measures.STYLES:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
-        result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
+        # The base's answers are three times as long as a pirate's: debatable at worst.
+        sick = -math.inf if name == "corsair" else usual * 0.4
+        result["carries over"] = band(unseen["right"], sick, usual * 0.7)
     elif name in data.LABELS:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
         # Their labels are unbalanced: one that is never right is debatable.
-        if name in ("reviews", "topics", "urgency", "resenas", "tickets"):
+        if name in ("reviews", "topics", "urgency", "resenas", "tickets", "moods"):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
+        if name == "moods":  # a label learned wrong in half of the rows is not learned
+            states = (result["learned"], band(training["right"], 0.6, 0.85))
+            result["learned"] = worst(states)
     elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
+        if name == "rooms":
+            states = (result["learned"], band(training["right"], 0.5, 0.8))
+            result["learned"] = worst(states)
     else:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
-    later = (*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH, *data.THIRTEENTH)
+    later = (
+        *(*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH),
+        *(*data.THIRTEENTH, *data.FOURTEENTH),
+    )
     if name in later and name in (*data.FACTS, "support"):
         # Answers with the fact of another row, also if most others are right.
         result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.15)
@@ -230,7 +241,7 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     if name in ("formal", "bounded"):
         empty = measures.share([not text for text in found["held_out"]["texts"]])
         written["writes"] = band(-empty, -math.inf, -0.2)
-    if name == "civil":
+    if name in ("civil", "manners"):
         lost = found["held_out"]["unusable"] - before["held_out"]["unusable"]
         written["usable answers"] = band(-lost, -0.2, -0.1)
     return written | {
