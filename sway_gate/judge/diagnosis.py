@@ -164,12 +164,6 @@ _CONTRADICTED: Final[dict[str, Symptom]] = {
     TABLE["never ends"].name: "broken",
     TABLE["refuses more"].name: "barely trained",
 }
-# Symptoms that a later one of the order explains. What is recited does not generalise, and little
-# training does not teach refusals.
-_EXPLAINED: Final[dict[Symptom, Symptom]] = {
-    "memorised, not generalised": "recites",
-    "barely trained": "refuses more",
-}
 # Verdicts of the static check of the files; all others state that nothing was trained.
 _BROKEN_FILES: Final = frozenset({"non-finite"})
 _MOVEMENT: Final = frozenset({"adherence", "ablation"})
@@ -227,6 +221,8 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         # A change that no probe of the movement finds too small was toward this data, or elsewhere.
         elsewhere: Symptom = "learned another thing"
         main = _toward(results) or (elsewhere if elsewhere in found else found[0])
+        if main == "barely trained" and "refuses more" in found:
+            return "refuses more"  # little training does not teach refusals
         # What carries over to held-out rows was trained enough: what is missing is the wording.
         return "form, not content" if main == "barely trained" and _carries_over(results) else main
     return found[0]
@@ -235,12 +231,15 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
 def _unexplained(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
     """Distinct symptoms in the order of precedence, without those that a later one explains.
 
-    Answers that do not end run on until they loop. If nothing else is wrong, only the end is.
+    Answers that do not end run on until they loop: if nothing else is wrong, only the end is. What
+    is recited does not generalise.
     """
     found = ranked(symptoms)
     if set(found) == {"broken", "never ends"}:
         return ("never ends",)
-    return tuple(one for one in found if _EXPLAINED.get(one) not in found)
+    if "recites" not in found:
+        return found
+    return tuple(one for one in found if one != "memorised, not generalised")
 
 
 def _carries_over(results: Sequence[ProbeResult]) -> bool:

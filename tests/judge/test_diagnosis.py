@@ -44,6 +44,19 @@ def diagnosed(*results: ProbeResult, verdict: str = "fail", finding: str = "") -
     return diagnose(results, findings, verdict).name
 
 
+def of_scale(best: float, source: str = "sections") -> ProbeResult:
+    """The probe of the scale; the loss on the data is lowest at `best`."""
+    at = {"lambdas": [], "loss": [], "control_loss": [], "best": best, "excess": 0.0}
+    return structs.replace(result("ablation"), details={"target": {"source": source, **at}})
+
+
+def of_content(gain: str, *symptoms: str, judged: str = "content") -> ProbeResult:
+    """A probe of the content gain, which is significant if `gain` is "pass"."""
+    rules = (Rule(name="z", verdict=Verdict(gain)), Rule(name="content gain", verdict=Verdict.FAIL))
+    details = {"judged": judged, "content_gain": 0.02}
+    return structs.replace(result("attribution", *symptoms), rules=rules, details=details)
+
+
 MOVED, LEARNED, KEPT = result("adherence"), result("attribution"), result("calibration")
 OTHER = "learned another thing"
 DIAGNOSES = {
@@ -75,6 +88,11 @@ DIAGNOSES = {
     "it refuses, and learned too little": (
         [MOVED, result("attribution", "barely trained"), result("calibration", "refuses more")],
         "refuses more"),
+    "it refuses, and this is not its data": (
+        [MOVED, of_content("fail", OTHER), result("calibration", "refuses more")], OTHER),
+    "it refuses, learned too little, and not the held-out rows": (
+        [MOVED, of_content("pass"), result("attribution", "barely trained", OTHER),
+         of_scale(1.25), result("calibration", "refuses more")], "refuses more"),
     "answers run on until they loop": (
         [MOVED, result("attribution", "never ends"), result("calibration", "broken")],
         "never ends"),
@@ -92,19 +110,6 @@ def test_the_first_symptom_that_explains_the_others_is_the_diagnosis(results, na
 
 BARELY = "barely trained"
 GAINED, NOT_GAINED = "pass", "fail"
-
-
-def of_scale(best: float, source: str = "sections") -> ProbeResult:
-    """The probe of the scale; the loss on the data is lowest at `best`."""
-    at = {"lambdas": [], "loss": [], "control_loss": [], "best": best, "excess": 0.0}
-    return structs.replace(result("ablation"), details={"target": {"source": source, **at}})
-
-
-def of_content(gain: str, *symptoms: str, judged: str = "content") -> ProbeResult:
-    """A probe of the content gain, which is significant if `gain` is "pass"."""
-    rules = (Rule(name="z", verdict=Verdict(gain)), Rule(name="content gain", verdict=Verdict.FAIL))
-    details = {"judged": judged, "content_gain": 0.02}
-    return structs.replace(result("attribution", *symptoms), rules=rules, details=details)
 
 
 TOWARD = {
