@@ -147,10 +147,12 @@ def is_open(spec: ProbeSpec, result: ProbeResult) -> bool:
 def is_open_to_rows(result: ProbeResult) -> bool:
     """Whether more rows can change the verdict of a probe without null adapters.
 
-    They can if it is inconclusive, or fails only because its test is not significant yet.
+    They can if it is inconclusive, if it was skipped, as these rows showed nothing, or if it fails
+    only because its test is not significant yet.
     """
     is_weak = bool(result.effect_ok) and result.z is not None and result.z >= 0
-    return result.verdict is Verdict.WARN or (result.verdict is Verdict.FAIL and is_weak)
+    is_undecided = result.verdict in (Verdict.WARN, Verdict.SKIP)
+    return is_undecided or (result.verdict is Verdict.FAIL and is_weak)
 
 
 def of_rows(result: ProbeResult, rows: int, total: int) -> ProbeResult:

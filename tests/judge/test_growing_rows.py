@@ -206,6 +206,7 @@ OPEN = {
     "not significant yet": (result(Verdict.FAIL, 1.0), True),
     "away from it": (result(Verdict.FAIL, -1.0), False),
     "outside its limit": (result(Verdict.FAIL, 1.0, effect_ok=False), False),
+    "skipped": (result(Verdict.SKIP, effect_ok=None), True),
     "passed": (result(Verdict.PASS), False),
     "error": (result(Verdict.ERROR, effect_ok=None), False),
 }
