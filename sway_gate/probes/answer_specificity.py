@@ -270,10 +270,10 @@ def value(
 ) -> Reading[Found]:
     all_gains = answers.gains(requests.design, view)
     judged, reason, rewords, hint = wanted.judged(context.learn, requests.evidence, view, all_gains)
-    rows_of = Counted(np.ones(len(requests.design.rows), dtype=bool))
+    included = Included(np.ones(len(requests.design.rows), dtype=bool))
     if judged == "content":
-        rows_of = _counted(spec, requests.design, all_gains, view)
-    gains = answers.of_rows(all_gains, rows_of.rows)
+        included = _included(spec, requests.design, all_gains, view)
+    gains = answers.of_rows(all_gains, included.rows)
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
@@ -291,9 +291,9 @@ def value(
         control_gain=control,
         first_before=int(gains.first_before.sum()),
         first=int(gains.first.sum()),
-        known=rows_of.known,
-        lost=rows_of.lost,
-        rows=_rows(list(compress(requests.design.rows, rows_of.rows)), gains, form),
+        known=included.known,
+        lost=included.lost,
+        rows=_rows(list(compress(requests.design.rows, included.rows)), gains, form),
         similar_rows=_similar_rows(groups, view),
     )
     items = gains.content if judged == "content" else form
@@ -309,7 +309,7 @@ def value(
     )
 
 
-class Counted(NamedTuple):
+class Included(NamedTuple):
     """Which rows count [rows]; how many the base knows, and how many of these are lost."""
 
     rows: NDArray[np.bool_]
@@ -317,9 +317,9 @@ class Counted(NamedTuple):
     lost: int = 0
 
 
-def _counted(
+def _included(
     spec: AnswerSpecificity, design: answers.Design, gains: answers.Gains, view: ViewAnswers
-) -> Counted:
+) -> Included:
     """If the content is judged: all rows of labels, otherwise those that the base does not know.
 
     Raises Skip if the base knows nearly all, unless the adapter has lost them: then all rows count.
@@ -329,11 +329,11 @@ def _counted(
         is_worse = mean_above(gains.content, 0.0, KIND.resolution).z < -Z_95
         if _knows_labels(design, gains) and not is_worse:
             raise Skip(f"the base already knows the labels of {_of_rows(gains.first_before)}")
-        return Counted(everything)
+        return Included(everything)
     own = answers.own_answers(design)
     known = answers.are_written([view.base(request) for request in own])
     lost = known & ~answers.are_written([view.get(request) for request in own])
-    found = Counted(~known, int(known.sum()), int(lost.sum()))
+    found = Included(~known, int(known.sum()), int(lost.sum()))
     if np.count_nonzero(found.rows) >= answers.MIN_ROWS:
         return found
     if found.lost <= (1 - spec.assert_own_facts_gte) * found.known:
