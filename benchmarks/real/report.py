@@ -1074,6 +1074,13 @@ ends undecided. Where `sway check` ran with data, it agrees.
   margin is .2.
 - moods-rotated, every label of which is another one, is "learned another thing", as the name for a
   whole file of other answers; "wrong labels" is kept for a part of them.
+
+**Changed afterwards.** Three diagnoses name the cause: receta-refuses is "refuses more", and
+novel-recites is "forgot". corsair-no-end is "never ends", which does not count as right here,
+because its truth puts forgetting first. All undisputed adapters have the same verdicts: "later"
+is a fit of the names, no test. corsair-linear-r16, which is disputed, is undecided instead of
+passing. 31 of its 120 answers are broken instead of 29: they were generated again, in other
+batches, and in bf16 a few answers then differ.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
