@@ -166,6 +166,7 @@ _CONTRADICTED: Final[dict[str, Symptom]] = {
 }
 # Verdicts of the static check of the files; all others state that nothing was trained.
 _BROKEN_FILES: Final = frozenset({"non-finite"})
+_LEARNING: Final = "whether it learned its training data"
 _MOVEMENT: Final = frozenset({"adherence", "ablation"})
 
 
@@ -336,7 +337,7 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     if not any(result.category in (*_MOVEMENT, "attribution") for result in passed):
         untested.append("whether it changes the model")
     if not any(result.category == "attribution" for result in passed):
-        untested.append("whether it learned its training data")
+        untested.append(_LEARNING)
     if not any(probes.module(result.kind).KIND.harm for result in passed):
         untested.append("whether it harms the model")
     if left_out := [result.name for result in results if result.is_left_out]:
@@ -348,7 +349,7 @@ def _unknown(results: Sequence[ProbeResult]) -> str:
     """A sentence if the probes that test learning have no result."""
     found = [r.verdict for r in results if r.category == "attribution"]
     is_skipped = bool(found) and all(verdict is Verdict.SKIP for verdict in found)
-    return " Not tested: whether it learned its training data." if is_skipped else ""
+    return f" Not tested: {_LEARNING}." if is_skipped else ""
 
 
 def _outside(results: Sequence[ProbeResult]) -> str:

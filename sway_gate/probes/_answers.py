@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sway_gate.conversation import Completion, Message, completion_text, prompt_text
 from sway_gate.measurements import Floats, LogProbs, TeacherForced, ViewAnswers
-from sway_gate.probes._likelihood import per_token
+from sway_gate.probes._likelihood import answer_length, per_token
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.schema import Preference, Reserve, Section
 from sway_gate.training_data import packaged
@@ -342,14 +342,8 @@ def _surprise_of(group: Group, view: ViewAnswers, row: int) -> tuple[float, floa
 def are_written(tokens: Sequence[Floats]) -> NDArray[np.bool_]:
     """Whether greedy decoding writes the own answer word for word [rows], from the teacher-forced
     tokens of `own_answers`. An answer without a token before its end is not written."""
-    found = [_before_end(one)[:, 1] for one in tokens]
+    found = [one[: answer_length(one), 1] for one in tokens]
     return np.array([bool(len(one) and one.all()) for one in found], dtype=bool)
-
-
-def _before_end(tokens: Floats) -> Floats:
-    """The teacher-forced tokens [tokens, 4] before the one that ends the answer."""
-    ends = np.flatnonzero(tokens[:, 2])
-    return tokens[: ends[0]] if ends.size else tokens
 
 
 def of_rows(gains: Gains, kept: NDArray[np.bool_]) -> Gains:

@@ -3,8 +3,10 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from sway_gate.conversation import completion_text
-from sway_gate.measurements import BASE, Fault, LogProbs, NoAnswer, ViewAnswers
+from sway_gate.measurements import BASE, Fault, Floats, LogProbs, NoAnswer, ViewAnswers
 
 
 class PerToken(NamedTuple):
@@ -12,6 +14,12 @@ class PerToken(NamedTuple):
 
     base: float
     view: float
+
+
+def answer_length(tokens: Floats) -> int:
+    """Number of teacher-forced tokens [tokens, 4] before the one that ends the answer."""
+    ends = np.flatnonzero(tokens[:, 2])
+    return int(ends[0]) if ends.size else len(tokens)
 
 
 def per_token(view: ViewAnswers, request: LogProbs) -> PerToken:

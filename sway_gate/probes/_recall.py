@@ -26,6 +26,7 @@ from sway_gate.measurements import (
 from sway_gate.probes._answers import chars_of
 from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
+from sway_gate.probes._likelihood import answer_length
 from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import Bound, DataRow, FoundDetails, Reading, Supply
 from sway_gate.probes.row_kinds import RowKind
@@ -123,7 +124,7 @@ def recalled(
     free. `like`: further rows, which show the form of a few held-out answers.
     """
     bases = [view.base(request) for request in requests]
-    scored = [base[: _length(base), 0] < -nats for base in bases]
+    scored = [base[: answer_length(base), 0] < -nats for base in bases]
     counted: Sequence[Mask] = scored
     if part != "free" and (of_labels or not any((base[:, 3] >= 0).any() for base in bases)):
         part = "all"
@@ -183,7 +184,7 @@ def _taught(
 ) -> list[Mask]:
     """The phrases in the masks that an answer of the training rows contains; all of them if the
     backend reports no token ids."""
-    answers = [_ids(base[: _length(base)]) for base in map(view.base, trained)]
+    answers = [_ids(base[: answer_length(base)]) for base in map(view.base, trained)]
     if not any(token >= 0 for answer in answers for token in answer):
         return list(counted)
     known = [f",{','.join(map(str, answer))}," for answer in answers]
@@ -239,7 +240,7 @@ def _of_part(
     bases: Sequence[Floats], scored: Sequence[Mask], part: Part, like: Sequence[Floats] = ()
 ) -> list[Mask]:
     """The surprising tokens that most answers of `bases` and `like` share, or the others."""
-    ids = [_ids(base[: _length(base)]) for base in (*bases, *like)]
+    ids = [_ids(base[: answer_length(base)]) for base in (*bases, *like)]
     shared = [np.array(mask, dtype=bool) for mask in frames(ids)[: len(bases)]]
     pairs = zip(scored, shared, strict=True)
     return [found & (mask if part == "form" else ~mask) for found, mask in pairs]
@@ -247,12 +248,6 @@ def _of_part(
 
 def _ids(tokens: Floats) -> tuple[int, ...]:
     return tuple(tokens[:, 3].astype(int).tolist())
-
-
-def _length(tokens: Floats) -> int:
-    """Number of tokens before the end of the answer."""
-    ends = np.flatnonzero(tokens[:, 2])
-    return int(ends[0]) if ends.size else len(tokens)
 
 
 def _row(
@@ -263,7 +258,7 @@ def _row(
     surprising: Mask,
     counted: Mask,
 ) -> RowRecall:
-    stop = _length(base)
+    stop = answer_length(base)
     has_end = stop < len(base)
     before, now, is_first = base[:stop, 0], own[:stop, 0], own[:stop, 1] > 0
     is_changed = np.abs(now - before) >= _SMALL
@@ -316,7 +311,7 @@ def _is_replaced(is_first: Mask, is_changed: Mask, before: Floats, now: Floats) 
 
 def geometric_mean(tokens: Floats) -> float | None:
     """Geometric mean of the probabilities of teacher-forced tokens [tokens, 4] before the end."""
-    before = tokens[: _length(tokens)]
+    before = tokens[: answer_length(tokens)]
     return float(np.exp(before[:, 0].mean())) if len(before) else None
 
 

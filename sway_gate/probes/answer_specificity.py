@@ -213,10 +213,10 @@ class SimilarRow(Item, frozen=True, kw_only=True):
 
 class Found(Details, frozen=True, kw_only=True):
     """`hint`: what to do if `judged` is near a limit. `rows`: those that count, the smallest
-    content gain first. `known`: rows whose answers the base writes, so that they do not count;
-    `lost`: how many of these the adapter no longer writes. Gains: relative lifts; the content gain
-    of labels in nats. `similar_rows`: the one that moved furthest from its own fact first; only
-    groups of fields if the form is judged."""
+    content gain first. `known`: rows whose answers the base writes, which do not count unless too
+    few others remain; `lost`: how many of these the adapter no longer writes. Gains: relative
+    lifts; the content gain of labels in nats. `similar_rows`: the one that moved furthest from its
+    own fact first; only groups of fields if the form is judged."""
 
     judged: wanted.Learned
     reason: str

@@ -43,6 +43,7 @@ from msgspec import UNSET, UnsetType, structs
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, TestStatistic, require
+from sway_gate.results import Symptom
 from sway_gate.spec.probes import DeltaKL
 from sway_gate.stats import Prior, positive_mean_above
 from sway_gate.text import counted
@@ -114,8 +115,8 @@ def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers
     ]
     found = Found(divergence=spec.divergence, prompts=prompts)
     is_saturated = spec.divergence == "js" and np.median(items) >= _SATURATED
-    reading = Reading(float(items.mean()), items, found, test_statistic)
-    return reading._replace(symptom="broken" if is_saturated else None)
+    symptom: Symptom | None = "broken" if is_saturated else None
+    return Reading(float(items.mean()), items, found, test_statistic, symptom=symptom)
 
 
 def details(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers) -> Found:

@@ -26,8 +26,8 @@ that the prompt lists, it is the content gain.
   give questions about it as held-out rows
 - the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
   nats), unless training was meant to teach the form of the answers. Rows whose answers the base
-  knows do not count (see answer_specificity). If the other answers keep
-  less than 20% of their loss, the limit is smaller in proportion (see answer_specificity)
+  already writes do not count. If the other answers keep less than 20% of their loss, the limit is
+  smaller in proportion (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit
   in standard errors; null adapters are not used

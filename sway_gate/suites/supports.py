@@ -175,17 +175,15 @@ def few_rows(material: Material) -> str:
 
 def unjudged(material: Material) -> tuple[str, ...]:
     """A note on texts that do not show whether the data was learned, since it has answers, too."""
-    texts = len(material.of("prose"))
+    if not material.of("prose"):
+        return ()
     try:
         found = answer_specificity.requests(AnswerSpecificity(name="learned"), material.context)
     except (CannotRun, Skip):
         return ()
-    if not texts or found.data == "prose":
+    if found.data == "prose":
         return ()
-    return (
-        f"learning is judged by the answers of the data, not by its {counted(texts, 'text')} "
-        "without a question",
-    )
+    return ("learning is judged by the answers of the data, not by its texts without a question",)
 
 
 def _answer_recall(material: Material) -> Chosen:

@@ -98,6 +98,6 @@ def test_an_error_for_too_little_data_names_what_was_left_out():
 
 def test_texts_beside_answers_are_not_judged() -> None:
     [note] = unjudged(Material((*FACTS, PROSE)))
-    assert note.endswith("not by its 1 text without a question")
+    assert note.endswith("not by its texts without a question")
     assert unjudged(Material(tuple(FACTS))) == ()
     assert unjudged(Material((PROSE,) * 4)) == ()
