@@ -68,6 +68,8 @@ class Kind:
     """A change past this value is neither better nor worse."""
     of_held_out: bool = False
     """Whether its value is of rows that training did not see."""
+    judges_answers: bool = True
+    """Whether an adapter with wrong answers fails it."""
     stands_alone: bool = False
     """Whether no other probe answers its question: if the data must be learned, an inconclusive
     estimate clearly outside the limit leaves the verdict open."""
