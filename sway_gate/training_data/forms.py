@@ -68,10 +68,12 @@ def unknown(names: Sequence[str]) -> str:
     """The message for a row with these fields, which fit no format."""
     if message := _half(names):
         return message
-    found = [name for name in names if name in FIELDS or (len(names) > 1 and _is_name(name))]
+    if any(name.endswith((".", "?", "!")) for name in names):
+        return f"unknown format of example: the names of its fields are texts; {_NAMES}"
+    is_name = _is_name if len(names) > 1 else str.isidentifier
+    found = [name for name in names if name in FIELDS or is_name(name)]
     listed = ", ".join(map(repr, found[:8])) or "(no known field)"
-    header = f"; {_HEADER}" if any(name.endswith((".", "?", "!")) for name in names) else ""
-    return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}{header}"
+    return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}"
 
 
 def _is_name(text: str) -> bool:
@@ -352,7 +354,9 @@ def _prose(field: str) -> Shape:
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
-_HEADER: Final = "the first line of a table must name its columns"
+_NAMES: Final = (
+    "give rows with fields such as question and answer, which the first line of a table must name"
+)
 _LIST: Final = (
     f"name a list of rows {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
     "or the messages of a row with --map messages=FIELD"

@@ -384,8 +384,13 @@ BAD_ROWS = {
     ),
     "a sentence as a field": (
         '{"What is made here?": "t", "It makes pots.": "u"}',
-        f"unknown format of example: fields 'It makes pots.'; {ACCEPTED}; the first line of a "
-        "table must name its columns",
+        "unknown format of example: the names of its fields are texts; give rows with fields such "
+        "as question and answer, which the first line of a table must name",
+    ),
+    "one unknown field": (
+        '{"dialogue": "t"}',
+        "unknown format of example: fields 'dialogue'; name its fields with --map "
+        "prompt=FIELD,answer=FIELD or in `data_map:`",
     ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "rows under another key": (
