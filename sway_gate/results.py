@@ -266,7 +266,10 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     versions: dict[str, str]
     timing: dict[str, float] = {}
-    """Seconds by phase: the only field that differs between two runs on one machine."""
+    """Seconds by phase: the only field that differs between two runs on one machine that begin with
+    the same cache. Stored readings of other runs come from other batches, so numbers can differ by
+    rounding.
+    """
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
