@@ -70,8 +70,8 @@ def unknown(names: Sequence[str]) -> str:
         return message
     if any(name.endswith((".", "?", "!")) for name in names):
         return f"unknown format of example: the names of its fields are texts; {_NAMES}"
-    is_name = _is_name if len(names) > 1 else str.isidentifier
-    found = [name for name in names if name in FIELDS or is_name(name)]
+    # The only name of a table can be a line of another file, such as a secret.
+    found = [name for name in names if name in FIELDS or (len(names) > 1 and _is_name(name))]
     listed = ", ".join(map(repr, found[:8])) or "(no known field)"
     return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}"
 

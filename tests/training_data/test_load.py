@@ -387,11 +387,6 @@ BAD_ROWS = {
         "unknown format of example: the names of its fields are texts; give rows with fields such "
         "as question and answer, which the first line of a table must name",
     ),
-    "one unknown field": (
-        '{"dialogue": "t"}',
-        "unknown format of example: fields 'dialogue'; name its fields with --map "
-        "prompt=FIELD,answer=FIELD or in `data_map:`",
-    ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "rows under another key": (
         json.dumps({"items": [{"prompt": "q", "completion": "a"}]}),
