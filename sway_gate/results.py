@@ -273,6 +273,8 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
+    prompt_format: str = ""
+    """The format that the answers chose for plain prompts of the data: template, or ""."""
     cached: bool = False
     tier: Tier = "full"
     probe_inputs: dict[str, str] = msgspec.field(default_factory=dict, name="asked")

@@ -33,7 +33,7 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
             "each value is a difference from its own base"
         )
     if old.shared_inputs and new.shared_inputs and old.shared_inputs != new.shared_inputs:
-        yield "other training text, control prose or chat template: the items are different"
+        yield "other training text, control prose or format of prompts: the items are different"
     old_inputs = old.probe_inputs
     changed = [n for n, digest in new.probe_inputs.items() if old_inputs.get(n, digest) != digest]
     if changed:
@@ -84,12 +84,16 @@ def probe_inputs(suite: Sequence[ProbeSpec]) -> dict[str, str]:
     return digests
 
 
-def shared_inputs(spec: Spec) -> str:
-    """Digest of the shared inputs: sections, held-out data, control prose, format of prompts."""
+def shared_inputs(spec: Spec, prompt_format: str = "") -> str:
+    """Digest of the shared inputs: sections, held-out data, control prose, format of prompts.
+
+    prompt_format: the format that the answers of plain prompts chose.
+    """
     defaults = spec.defaults
+    prompt_format = prompt_format or defaults.prompt_format
     shared: list[object] = [spec.sections, spec.control, defaults.chat_template]
-    if spec.held_out_sections or (defaults.prompt_format, defaults.learn) != ("auto", "auto"):
-        shared += [spec.held_out_sections, defaults.prompt_format, defaults.learn]
+    if spec.held_out_sections or (prompt_format, defaults.learn) != ("auto", "auto"):
+        shared += [spec.held_out_sections, prompt_format, defaults.learn]
     if spec.reserve.samples or spec.held_out_reserve.samples:
         shared += [spec.reserve.samples, spec.held_out_reserve.samples]
     return _digest(msgspec.to_builtins(shared))

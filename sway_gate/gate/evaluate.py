@@ -108,6 +108,7 @@ class _Outcome(NamedTuple):
     dtype: str = ""
     determinism: str = ""
     notes: tuple[str, ...] = ()
+    prompt_format: str = ""
 
 
 def _measure(job: Job, nulls: NullPlan, progress: Progress, base: OpenBase | None) -> _Outcome:
@@ -140,6 +141,7 @@ def _measure(job: Job, nulls: NullPlan, progress: Progress, base: OpenBase | Non
         meta.get("dtype", ""),
         meta.get("determinism", "best_effort"),
         notes,
+        context.prompt_format if format_notes else "",
     )
 
 
@@ -222,6 +224,7 @@ def _gate_result(
         device=outcome.device,
         dtype=outcome.dtype,
         seed=job.spec.defaults.seed,
+        prompt_format=outcome.prompt_format,
         versions=job.versions,
         timing=timing,
         findings=tuple(found for found in findings if found.level != "note"),

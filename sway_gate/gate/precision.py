@@ -25,8 +25,8 @@ def is_bfloat16(spec: Spec, device: str, base: Path, adapter: Path) -> bool:
     is_on_cpu = processor.is_cpu(device) and not processor.may_have_gpu(device)
     if not (is_on_cpu and _runs_one_base(spec, base) and _is_lora(adapter)):
         return False
-    is_worth = is_half_precision(base) or float_values(base) >= _LARGE
-    rates = processor.rates() if is_worth else None
+    is_worthwhile = is_half_precision(base) or float_values(base) >= _LARGE
+    rates = processor.rates() if is_worthwhile else None
     return rates is not None and rates.prefers_bfloat16
 
 

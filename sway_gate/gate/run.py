@@ -114,7 +114,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
         findings=findings,
         notes=notes,
         probe_inputs=probe_inputs(suite_by_digest(job)),
-        shared_inputs=shared_inputs(job.spec),
+        shared_inputs=shared_inputs(job.spec, result.prompt_format),
     )
 
 

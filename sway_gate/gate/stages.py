@@ -101,9 +101,10 @@ class Stages:
     def ask(self, probe: str, kind: str, wanted: Sequence[Measurement]) -> Answers | None:
         """The answers to `wanted` before any stage; None if the time budget does not suffice."""
         try:
-            self._answer(wanted, {probe: (kind, wanted)})
+            notes = self._answer(wanted, {probe: (kind, wanted)})
         except _OutOfTime:
             return None
+        self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
         return self._answers
 
     def _measure(self, planned: Sequence[PlannedProbe]) -> tuple[str, ...]:

@@ -191,15 +191,15 @@ class Context(NamedTuple):
             return DataRow(pair.conversation or asked(pair.prompt), _message(pair))
         if format == "alpaca":
             return DataRow(_alpaca(pair), answer, end=True)
-        if pair.form == "plain":
-            return DataRow(pair.prompt, answer, end=True)
+        if pair.form in ("plain", "text"):
+            return DataRow(pair.prompt, answer, end=pair.form == "plain")
         return DataRow(pair.prompt, _joined(pair.prompt, answer), end=True)
 
     def format(self, pair: Pair | Preference) -> "PromptFormat":
         """The format in which the row is asked: `prompt_format`, or the form of the row."""
         if self.prompt_format != "auto":
             return self.prompt_format
-        if pair.form == "plain":
+        if pair.form in ("plain", "text"):
             return "plain"
         if self.has_template:
             return "template"
@@ -276,9 +276,11 @@ def _alpaca(pair: Pair | Preference) -> str:
 
 
 def _message(pair: Pair | Preference) -> Message:
-    if isinstance(pair, Preference):
-        return Message("assistant", pair.chosen)
-    return pair.answer or Message("assistant", pair.gold)
+    """The answer as a message: without the space that joins plain text to its prompt."""
+    if isinstance(pair, Pair) and pair.answer:
+        return pair.answer
+    text = pair.gold if isinstance(pair, Pair) else pair.chosen
+    return Message("assistant", text.lstrip() if pair.form == "plain" else text)
 
 
 def _joined(prompt: str, answer: str) -> str:

@@ -7,9 +7,9 @@ after their prompts:
     other     = max(0, lift(shuffled words), lift(other answers), lift(control))
     effective = lift - other
 
-Shuffled words: the same ones in random order. Other answers: each prompt with the answer of the
-next row. Statistic: the mean effective lift over sections; compared with the nulls as it is. An
-adapter of another document in the same style, or of this document with shuffled words, lifts the
+Shuffled words: the same ones in random order. Other answers: each prompt with an answer that no
+row gives to it. Statistic: the mean effective lift over sections; compared with the nulls as it is.
+An adapter of another document in the same style, or of this document with shuffled words, lifts the
 shuffled words as much as the text, and its effective lift is about 0. If every prompt was trained
 with another answer, other answers are lifted as much.
 
@@ -36,12 +36,13 @@ In a suite:
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate.conversation import completion_text
+from sway_gate.conversation import Prompt, completion_text
 from sway_gate.details import SectionLift, Sections
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, CannotRun, Context, DataRow, Kind, Need, Reading
@@ -178,12 +179,16 @@ def _rows(section: Section, spec: SectionInternalization, context: Context) -> l
 
 
 def _other_answers(rows: Sequence[DataRow]) -> dict[DataRow, str]:
-    """The answer of the next row with another one; rows without such a row are left out."""
+    """The next answer that no row gives to this prompt; rows without one are left out."""
+    own = defaultdict[Prompt, set[str]](set)
     texts = [completion_text(row.answer) for row in rows]
+    for row, text in zip(rows, texts, strict=True):
+        own[row.prompt].add(text.strip())
     found = {}
     for i, row in enumerate(rows):
         following = texts[i + 1 :] + texts[:i]
-        if other := next((text for text in following if text.strip() != texts[i].strip()), ""):
+        other = next((text for text in following if text.strip() not in own[row.prompt]), "")
+        if other:
             found[row] = other
     return found
 

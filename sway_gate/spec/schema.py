@@ -45,9 +45,10 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # ----------------------------------------------------------------------------------------- sections
 
 
-Form = Literal["auto", "plain", "chat", "alpaca"]
-"""The form in which training saw a row: a text that is continued, messages that the chat template
-renders, or an instruction with an optional input. auto: messages if the model has a template."""
+Form = Literal["auto", "plain", "text", "chat", "alpaca"]
+"""The form in which training saw a row: plain text that is continued, a part of a text that does
+not end after the answer (text), messages that the chat template renders, or an instruction with an
+optional input. auto: messages if the model has a template."""
 
 
 class Pair(Struct, frozen=True, kw_only=True):

@@ -323,7 +323,7 @@ def _classified(row: Fields) -> Content:
     return filled(_text(row, "text"), "text")
 
 
-def marked(text: str, field: str) -> tuple[Pair, ...]:
+def _marked(text: str, field: str) -> tuple[Pair, ...]:
     """The answers in a text that already has the markers of a format; none if it has not."""
     found = [Turn(message) for message in markup.messages(text)]
     if any(_gold(turn.message) for turn in found[1:]):
@@ -348,7 +348,7 @@ def _prose(field: str) -> Shape:
                 "messages under `messages`"
             )
         text = filled(_text(row, field), field)
-        return marked(text, field) or text
+        return _marked(text, field) or text
 
     return Shape((field,), read)
 

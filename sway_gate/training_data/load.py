@@ -2,10 +2,9 @@
 
 - `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, Parquet, Arrow, Feather: rows in the formats of
   `forms`. In addition, `intent` may be "memorize".
-- `.md`, `.markdown`: one section per ATX heading; prompts with answers if most headings are
-  questions.
+- `.md`, `.markdown`: one section per ATX heading.
 - Other files in UTF-8: pieces of at most MAX_PIECE_CHARS characters.
-- Texts that begin with the label of a question, such as `Q:`: one section per question.
+- Either of these if it consists of questions and answers: one section per question.
 - Folders of such files, and data sets that `datasets` saved.
 
 Of many rows a seeded sample is read. At most MAX_SECTIONS sections per file and kind are kept,
@@ -19,10 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, Final
 
 from sway_gate.spec.schema import Section
-from sway_gate.training_data import arrow, compression, files, forms, text
+from sway_gate.training_data import arrow, compression, files, forms, questions, text
 from sway_gate.training_data.arrow import Arrow
 from sway_gate.training_data.collected import MAX_BAD, Collected, LoadedSections
-from sway_gate.training_data.examples import examples, joined
+from sway_gate.training_data.examples import examples, joined, named, section
 from sway_gate.training_data.files import Mistake, Note
 from sway_gate.training_data.folders import files_in
 from sway_gate.training_data.json_rows import begins_with_row, json_rows
@@ -126,12 +125,16 @@ def _columns(names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
 
 def _texts(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section]:
     lines = files.lines(files.with_newlines(file), collected.note)
-    if _suffix(path) in _MARKDOWN:
-        return text.document(lines, collected.name, collected.note)
-    is_asked, lines = text.begins_with_question(lines)
-    if is_asked:
-        return text.exchanges(lines, collected.name, collected.note)
-    return text.plain(lines, collected.name)
+    is_markdown = _suffix(path) in _MARKDOWN
+    if is_markdown:
+        lines = text.without_front_matter(lines)
+    held, lines = questions.held(lines)
+    if found := questions.asked(held):
+        what = f"questions that are read as prompts with answers: {len(found):,}"
+        collected.note(f"{what}; other text of the document is not read")
+        names = [named(one.name, f"{collected.name}:{one.number}") for one in found]
+        return (section(one.pairs, name) for one, name in zip(found, names, strict=True))
+    return (text.markdown if is_markdown else text.plain)(lines, collected.name)
 
 
 def _suffix(path: str) -> str:

@@ -8,7 +8,7 @@ prompt is all text up to an answer, as training saw it.
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from sway_gate.conversation import Message
 
@@ -40,8 +40,7 @@ _HEADINGS: Final = re.compile(
     re.IGNORECASE,
 )
 _LABELS: Final = re.compile(
-    r"^(?:\*\*)?(human|user|question|q|instruction|assistant|answer|a|response|ai|bot):"
-    r"(?:\*\*)?(?=\s)",
+    r"^(human|user|question|q|instruction|assistant|answer|a|response|ai|bot):(?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
 _CAPITALS: Final = re.compile(r"(?:(?<=\s)|(?<=</s>)|^)(USER|ASSISTANT):(?=\s)")
@@ -84,14 +83,6 @@ def exchanges(text: str) -> Iterator[Exchange]:
     if begin.startswith((_VICUNA, "USER:")):
         return _between(text, _CAPITALS)
     return _between(text, _LABELS) if _LABELS.match(begin) else iter(())
-
-
-def label(line: str) -> Literal["question", "answer", ""]:
-    """What a line begins, by its heading or label, such as `### Response:` or `Q:`."""
-    found = _HEADINGS.match(f"{line}\n") or _LABELS.match(f"{line}\n")
-    if found is None:
-        return ""
-    return "answer" if found[1].lower() in _ANSWERS else "question"
 
 
 def _of_instructions(text: str) -> Iterator[Message]:

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from sway_gate.backends.base import ALL
+from sway_gate.compare.inputs import shared_inputs
 from sway_gate.conversation import Conversation
 from sway_gate.gate.format import with_trained_format
 from sway_gate.measurements import BASE, Answers, Measurement
 from sway_gate.probes.base import Context
-from sway_gate.spec.schema import Pair, Section
+from sway_gate.spec.schema import Defaults, ModelRef, Models, Pair, Section, Spec
 
 BASE_NATS = {"template": -2.5, "plain": -3.5, "alpaca": -3.0}
 """Nats per token of the answers, by format."""
@@ -89,3 +91,9 @@ def test_a_format_that_is_known_is_not_measured(given: Context, capabilities: An
     stages = Stages(OF_TEMPLATE)
     assert with_trained_format(given, stages, capabilities) == (given, ())  # type: ignore[arg-type]
     assert not stages.asked
+
+
+def test_results_in_different_formats_do_not_have_the_same_inputs() -> None:
+    spec = Spec(models=Models(base=ModelRef(base="b"), ft=ModelRef(base="b")), suite=())
+    explicit = structs.replace(spec, defaults=Defaults(prompt_format="template"))
+    assert shared_inputs(spec, "template") == shared_inputs(explicit) != shared_inputs(spec)
