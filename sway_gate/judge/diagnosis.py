@@ -20,7 +20,7 @@ from sway_gate.details import (
     read,
 )
 from sway_gate.judge.composite import is_outside
-from sway_gate.judge.waivers import waiver_sentence
+from sway_gate.judge.waivers import has_expired, waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
 from sway_gate.text import named
 
@@ -150,6 +150,17 @@ _EXPLAIN_ALL: Final = tuple(
 )
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
+BELOW: Final = Entry(
+    "below the threshold",
+    "No rule is violated, but the composite is below the threshold.",
+    "see which probes have the lowest scores; if these results are good enough, set a lower "
+    "threshold, otherwise improve them",
+)
+EXPIRED: Final = Entry(
+    "waiver expired",
+    "No rule is violated, but a waiver expired.",
+    "fix what was waived, or renew the waiver; if there is nothing left to waive, remove it",
+)
 UNDECIDED: Final = Entry(
     "undecided",
     "No rule is violated, but the results are not sufficient to pass.",
@@ -192,11 +203,15 @@ def diagnose(
     about_waivers = waiver_sentence(results, findings)
     outside = _outside(results)
     if verdict != "pass":
-        sentence = (about_waivers or UNDECIDED.sentence) + outside + _unknown(results)
+        entry = _without_symptom(results, findings, verdict)
+        sentence = about_waivers or entry.sentence
+        if about_waivers and entry is BELOW:
+            sentence += " The composite is below the threshold."
+        sentence += outside + _unknown(results)
         suspected = _suspected(results)
         if suspected:
             sentence += f" If these estimates are right, the diagnosis is: {suspected}."
-        return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
+        return structs.replace(entry.result, sentence=sentence, suspected=suspected)
     untested = _untested(results)
     if not (untested or outside or about_waivers):
         return HEALTHY.result
@@ -204,6 +219,15 @@ def diagnose(
     if untested:
         sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
+
+
+def _without_symptom(
+    results: Sequence[ProbeResult], findings: Sequence[Finding], verdict: str
+) -> Entry:
+    """Why a gate does not pass although no rule is violated. Only an error is undecided."""
+    if verdict != "fail":
+        return UNDECIDED
+    return EXPIRED if has_expired(results, findings) else BELOW
 
 
 def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Symptom | None:
