@@ -315,14 +315,14 @@ class Supply(NamedTuple):
     @classmethod
     def of_rows(cls, n: int) -> "Supply":
         """At most `n` rows: more rows of the data are not read."""
-        return cls(n, "rows, the maximum of this probe,")
+        return cls(n, "rows")
 
     @classmethod
     def growing(cls, n: int, reserve: Reserve) -> "Supply":
         """At most `n` rows of each sample of the data. `sections:` of a spec are one sample."""
         if reserve.rows:
-            return cls(n * MAX_SAMPLES, "rows, the maximum of this probe,", n)
-        return cls(n, "rows, the maximum of this probe without a data file,")
+            return cls(n * MAX_SAMPLES, "rows", n)
+        return cls(n, "rows without a data file")
 
     def required(self, items: int) -> int:
         """The items to give, so that a test has at least `items`: samples of a file are whole."""
