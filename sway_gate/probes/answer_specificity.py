@@ -161,6 +161,7 @@ KIND = Kind(
     units="relative lift",
     resolution=1e-3,
     better="more",
+    suits="instruction",
     uses_nulls=False,
 )
 

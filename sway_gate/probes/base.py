@@ -45,7 +45,7 @@ from sway_gate.measurements import (
     ViewAnswers,
 )
 from sway_gate.results import Symptom
-from sway_gate.spec.schema import Pair, Preference, Reserve, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section, SectionKind
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
 from sway_gate.training_data.collected import MAX_SAMPLES, MAX_SECTIONS
@@ -69,6 +69,8 @@ class Kind:
     """A change past this value is neither better nor worse."""
     of_held_out: bool = False
     """Whether its value is of rows that training did not see."""
+    suits: SectionKind | None = None
+    """The kind of data for which a report recommends it, if nothing tests what was learned."""
     stands_alone: bool = False
     """Whether no other probe answers its question: if the data must be learned, an inconclusive
     estimate clearly outside the limit leaves the verdict open."""

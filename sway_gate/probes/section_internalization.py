@@ -51,6 +51,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
+    suits="prose",
     symptom="learned another thing",
 )
 

@@ -253,6 +253,23 @@ def test_a_gate_that_fails_without_a_violated_rule_is_not_undecided(last, verdic
     assert bool(found.advice) == (verdict == "fail")
 
 
+PROBES_OF = {
+    "answers": ({"instruction"}, "answer_specificity and answer_recall"),
+    "answers and prose": ({"instruction", "prose"}, "answer_specificity and answer_recall"),
+    "preferences": ({"preference"}, "preference_flip"),
+    "prose": ({"prose"}, "section_internalization"),
+}
+
+
+@pytest.mark.parametrize(("data", "names"), PROBES_OF.values(), ids=PROBES_OF)
+def test_a_suite_without_a_test_of_learning_is_told_which_probes_test_it(data, names):
+    found = diagnose([MOVED, result("ablation", verdict="warn")], [], "error", data)
+    assert found.name == "undecided"
+    assert found.sentence.endswith("Not tested: whether it learned its training data.")
+    assert f"such as {names};" in found.advice
+    assert diagnose([MOVED, KEPT], [], "fail", data).advice == BELOW.advice
+
+
 def test_other_answers_do_not_contradict_a_content_gain():
     other = result("attribution", OTHER)
     assert "but did not learn this data" in diagnose([MOVED, other], [], "fail").sentence
