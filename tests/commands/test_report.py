@@ -48,6 +48,11 @@ def test_a_report_in_another_format(folder: Path, capsys: Any, form: str, result
     assert written.lstrip().lower().startswith(BEGINS[form])
 
 
+def test_md_is_short_for_markdown(folder: Path, capsys: Any) -> None:
+    assert cli.main(["report", "sick.json", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("### sway-gate: FAIL")
+
+
 def test_json_of_a_report_is_the_report(folder: Path) -> None:
     cli.main(["report", "sick.json", "--format", "json", "-o", "out"])
     assert (folder / "out").read_bytes() == (folder / "sick.json").read_bytes()
