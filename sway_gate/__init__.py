@@ -73,21 +73,22 @@ def run(
     from sway_gate.spec import schema
     from sway_gate.spec.load import load_spec
 
-    if isinstance(spec, schema.Spec):
-        loaded = spec
-    else:
-        loaded = load_spec(arguments.checked_path(spec, "spec"))
-    options = Options(
-        threshold=arguments.checked_threshold(threshold, "threshold"),
-        weights=arguments.checked_weights(weights, "weights"),
-        online=online,
-        cache=cache,
-        allow_code=allow_code,
-        tier=arguments.checked_tier(tier),
-        budget=arguments.checked_budget(budget),
-    )
-    arguments.check_categories(loaded, options.weights, "weights")
-    return NotebookResult.of(run_gate(loaded, options))
+    with arguments.worded_for_python():
+        if isinstance(spec, schema.Spec):
+            loaded = spec
+        else:
+            loaded = load_spec(arguments.checked_path(spec, "spec"))
+        options = Options(
+            threshold=arguments.checked_threshold(threshold, "threshold"),
+            weights=arguments.checked_weights(weights, "weights"),
+            online=online,
+            cache=cache,
+            allow_code=allow_code,
+            tier=arguments.checked_tier(tier),
+            budget=arguments.checked_budget(budget),
+        )
+        arguments.check_categories(loaded, options.weights, "weights")
+        return NotebookResult.of(run_gate(loaded, options))
 
 
 def check(
@@ -128,28 +129,29 @@ def check(
     from sway_gate.suites.check import CheckInputs, check_suite, for_check
     from sway_gate.suites.supports import Learn
 
-    if quantization is not None:
-        arguments.checked_choice(quantization, Quantization, "quantization")
-    fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
-    given = CheckInputs(
-        adapter=None if adapter is None else arguments.checked_path(adapter, "adapter"),
-        base=None if base is None else arguments.checked_path(base, "base"),
-        prompts=None if prompts is None else arguments.checked_prompts(prompts),
-        data=arguments.checked_paths(data, "data"),
-        online=online,
-        held_out=arguments.checked_paths(held_out, "held_out"),
-        learn=arguments.checked_choice(learn, Learn, "learn"),
-        data_map=fields,
-        quantization=quantization,
-        model=None if model is None else arguments.checked_path(model, "model"),
-    )
-    options = Options(
-        online=online,
-        cache=cache,
-        tier=arguments.checked_tier(tier),
-        budget=arguments.checked_budget(budget),
-    )
-    return NotebookResult.of(for_check(run_gate(check_suite(given), options)))
+    with arguments.worded_for_python():
+        if quantization is not None:
+            arguments.checked_choice(quantization, Quantization, "quantization")
+        fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
+        given = CheckInputs(
+            adapter=None if adapter is None else arguments.checked_path(adapter, "adapter"),
+            base=None if base is None else arguments.checked_path(base, "base"),
+            prompts=None if prompts is None else arguments.checked_prompts(prompts),
+            data=arguments.checked_paths(data, "data"),
+            online=online,
+            held_out=arguments.checked_paths(held_out, "held_out"),
+            learn=arguments.checked_choice(learn, Learn, "learn"),
+            data_map=fields,
+            quantization=quantization,
+            model=None if model is None else arguments.checked_path(model, "model"),
+        )
+        options = Options(
+            online=online,
+            cache=cache,
+            tier=arguments.checked_tier(tier),
+            budget=arguments.checked_budget(budget),
+        )
+        return NotebookResult.of(for_check(run_gate(check_suite(given), options)))
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,8 @@ from sway_gate.errors import (
 from sway_gate.model_files.online import is_online
 from sway_gate.watch import Watch
 
+_OTHER_WORDS = {"version": "--version", "list-probes": "probes"}
+"""Words of other programs, and what they are called here."""
 EXAMPLES = (
     "sway demo",
     "sway check runs/adapter",
@@ -202,5 +204,5 @@ def _hint(word: str) -> str:
         return f"to judge an adapter: sway check {word}"
     if word.lower().endswith((".yaml", ".yml")):
         return f"to judge by a spec: sway gate {word}"
-    found = "--version" if word == "version" else near(word, commands.MODULES)
+    found = _OTHER_WORDS.get(word) or near(word, commands.MODULES)
     return f"did you mean {found}?" if found else "`sway --help` lists the commands"

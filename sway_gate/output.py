@@ -49,6 +49,20 @@ _REPORT = re.compile(
 )
 """How a report begins: JSON, Markdown, comparisons and fleets, HTML, JUnit, SARIF, Code Quality. A
 Code Quality report without issues is an empty list."""
+_OTHER_OUTPUT = re.compile(
+    rb"""\s*(
+        \{"event":"start",
+        | \{\s*"sway_gate":\ "
+        | \[\s*\{\s*"schema_version":\ 1,
+        | \#\ sway\ trace\n
+        | ---\nmodel-index:\n.*type:\ sway-gate\n
+        | (PASS|FAIL|ERROR|MOVED)[ ]{2}
+        | \d+\ results?,\ \d+\ passed
+        | [^\n]*\n(loading\ [^\n]*\ forward\ passes|no\ forward\ passes)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+"""How the other outputs begin: traces, `sway doctor`, `sway static`, model cards, and text."""
 _SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
 
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
@@ -143,8 +157,9 @@ def check_targets(
     """Check the files of `targets` (option -> path) before anything is measured.
 
     Raises UsageError if a file cannot be written, is one of the `inputs` or below one, is in one of
-    the folders `models`, is given twice, or exists and has the ending of data, models or code.
-    `specs`: the targets are specs and can have the name of one.
+    the folders `models`, is given twice, or exists, is not empty, and does not begin like an output
+    of this package or has the ending of data, models or code. `specs`: the targets are specs, which
+    can have the name of one and whose content is not checked.
     """
     taken = dict[str, str]()
     for path in inputs:
@@ -163,7 +178,8 @@ def check_targets(
             if _is_in(path, folder, any_depth=folder not in models):
                 raise UsageError(f"{option} {path} is in {folder}, an input; name a file elsewhere")
         own = _SPECS if specs else _TRACES if option == "--trace" else frozenset()
-        if _has_content(path) and _is_other(Path(os.path.realpath(path)), own):
+        is_foreign = _is_other(Path(os.path.realpath(path)), own) or not (specs or _is_own(path))
+        if _has_content(path) and is_foreign:
             raise UsageError(
                 f"{option} {path} would overwrite a file that is not a report; name another file, "
                 "or delete this one"
@@ -192,13 +208,27 @@ def clear_targets(
 
 
 def _is_report(path: str) -> bool:
+    return bool(_REPORT.match(_head(path)))
+
+
+def _is_own(path: str) -> bool:
+    """Whether the file begins like an output of this package, or with nothing but white space.
+
+    What cannot be read is not known to be one.
+    """
+    head = _head(path)
+    is_blank = bool(head) and not head.strip()
+    return is_blank or bool(_REPORT.match(head) or _OTHER_OUTPUT.match(head))
+
+
+def _head(path: str) -> bytes:
+    """The beginning of a file; nothing if it cannot be read."""
     if path == STDOUT or not os.path.isfile(path):
-        return False
+        return b""
     try:
-        head = read_regular(path, _HEAD_BYTES)
+        return read_regular(path, _HEAD_BYTES)
     except OSError:
-        return False
-    return bool(_REPORT.match(head))
+        return b""
 
 
 def _obstacle(path: str, specs: bool) -> str:

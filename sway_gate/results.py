@@ -158,7 +158,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     advice: str = ""
     suspected: str = ""
-    """The name if the estimates of all inconclusive rules were exact; only if it is undecided."""
+    """The name if the estimates of all inconclusive rules were exact; only of a gate that does not
+    pass although no rule is violated."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

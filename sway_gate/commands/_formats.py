@@ -40,11 +40,16 @@ def output_arguments(parser: Arguments, formats: Collection[str]) -> None:
     format_argument(parser, formats)
 
 
+def format_name(name: str) -> str:
+    """The name of a format that is given by its name or its ending."""
+    return _SHORT.get(name, name)
+
+
 def format_argument(parser: Arguments, formats: Collection[str]) -> None:
     names = list(formats)
     parser.add_argument(
         "--format",
-        type=lambda name: _SHORT.get(name, name),
+        type=format_name,
         choices=names,
         metavar="FORMAT",
         help=f"format of -o FILE, or of standard output without -o: {', '.join(names)}",

@@ -69,6 +69,8 @@ class Parser(argparse.ArgumentParser):
         are_specs = all(path.endswith((".yaml", ".yml")) for path in given)
         if option and option.metavar == "ADAPTER" and not are_specs:
             return f"; for example: {self.prog} sway.yaml --adapter ADAPTER"
+        if option and option.metavar == "ADAPTER" and len(given) > 1:
+            return f"; to judge several specs: sway fleet {' '.join(given)}"
         if "--base" in self._option_string_actions and os.path.isdir(given[-1]):
             return f"; a base is given with --base {given[-1]}"
         return self._example()

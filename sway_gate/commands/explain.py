@@ -107,9 +107,9 @@ def _spellings(term: str) -> list[str]:
 
 
 def _diagnoses() -> "list[Entry]":
-    from sway_gate.judge.diagnosis import HEALTHY, NO_FAULT, TABLE, UNDECIDED
+    from sway_gate.judge.diagnosis import BELOW, EXPIRED, HEALTHY, NO_FAULT, TABLE, UNDECIDED
 
-    return [*TABLE.values(), HEALTHY, NO_FAULT, UNDECIDED]
+    return [*TABLE.values(), HEALTHY, NO_FAULT, BELOW, EXPIRED, UNDECIDED]
 
 
 def _titled(title: str, text: str) -> str:

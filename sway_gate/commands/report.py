@@ -15,7 +15,7 @@ from sway_gate.commands._common import (
     samples_argument,
     shown,
 )
-from sway_gate.commands._formats import TERMINAL, endings, files
+from sway_gate.commands._formats import TERMINAL, endings, files, format_name
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def add_to(add: Add) -> None:
     )
     report.add_argument(
         "--format",
+        type=format_name,
         choices=(TERMINAL, *_OF_RESULT),
         help=f"the format (default: by the ending of -o FILE: {endings(FORMATS)}; or terminal)",
     )

@@ -1,15 +1,55 @@
-"""Checks of a caller's arguments: paths, choices, threshold, weights, time budget, data map."""
+"""Checks of a caller's arguments: paths, choices, threshold, weights, time budget, data map.
+
+`worded_for_python` names the arguments in errors as a caller from Python writes them.
+"""
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, get_args
 
 import msgspec
 
-from sway_gate.errors import UsageError
+from sway_gate.errors import SpecError, SwayError, UsageError
 from sway_gate.results import Tier
 from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS, DataMap, Spec, is_weight
 from sway_gate.text import is_number
+
+_KEYWORDS: Final = {
+    "--allow-code (in Python: allow_code=True)": "allow_code=True",
+    "--map prompt=FIELD,answer=FIELD": 'data_map={"prompt": "FIELD", "answer": "FIELD"}',
+    "--map messages=FIELD": 'data_map={"messages": "FIELD"}',
+    "--online": "online=True",
+    "--base": "base=",
+    "--model": "model=",
+    "--data": "data=",
+    "--held-out": "held_out=",
+    "--prompts": "prompts=",
+    "--quantization": "quantization=",
+    "--learn": "learn=",
+}
+"""Options of the command line, and the arguments of `sway_gate.check` and `sway_gate.run`."""
+# A command that the message advises keeps its options.
+_OPTION: Final = re.compile(
+    rf"(?P<command>\bsway [a-z]+[^,;`]*)|(?<!\S)({'|'.join(map(re.escape, _KEYWORDS))})(?![\w-])"
+)
+
+
+@contextmanager
+def worded_for_python() -> Iterator[None]:
+    """Name arguments of Python instead of options of the command line in the errors."""
+    try:
+        yield
+    except SwayError as error:
+        error.args = tuple(_in_python(str(text)) for text in error.args)
+        if isinstance(error, SpecError):
+            error.problems = [_in_python(line) for line in error.problems]
+        raise
+
+
+def _in_python(message: str) -> str:
+    return _OPTION.sub(lambda found: found["command"] or _KEYWORDS[found[0]], message)
 
 
 def checked_threshold(given: Any, name: str) -> float | None:

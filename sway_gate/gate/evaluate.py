@@ -36,7 +36,7 @@ from sway_gate.results import (
     ProbeResult,
     Verdict,
 )
-from sway_gate.spec.schema import Models
+from sway_gate.spec.schema import Models, SectionKind
 from sway_gate.static.base import LOCAL_NOTES
 from sway_gate.static.check import StaticReport, check_files, check_model
 from sway_gate.static.findings import finding_line
@@ -203,7 +203,7 @@ def _gate_result(
     timing: dict[str, float],
 ) -> GateResult:
     composite = _composite(job, outcome.results)
-    diagnosis = diagnose(outcome.results, findings, composite.verdict)
+    diagnosis = diagnose(outcome.results, findings, composite.verdict, _untested(job, outcome))
     probes = consistent(outcome.results, diagnosis)
     if job.adapter.is_full:
         diagnosis = _about_full_model(diagnosis, "sentence", "advice")
@@ -250,6 +250,14 @@ def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
 def _required(job: Job) -> tuple[str, ...]:
     """With training data, the gate passes only if a test shows that the data was learned."""
     return ("attribution",) if job.spec.sections else ()
+
+
+def _untested(job: Job, outcome: _Outcome) -> set[SectionKind]:
+    """The kinds of the data, if no enabled probe tests whether it was learned."""
+    enabled = {probe.name for probe in job.spec.suite if probe.enabled}
+    tested = {result.category for result in outcome.results if result.name in enabled}
+    is_tested = tested.issuperset(_required(job))
+    return set() if is_tested else {section.kind for section in job.spec.sections}
 
 
 def _unmeasured(results: tuple[ProbeResult, ...]) -> list[str]:

@@ -19,7 +19,7 @@ _SUGGESTIVE, _CERTAIN = stats.Z_95, stats.CERTAIN
 _MORE_ITEMS = "add items to this probe to decide"
 MORE_ITEMS = (_MORE_ITEMS, "use about ")
 """Beginnings of the advice to add items."""
-_BY_ITEMS = "decide by its items in the report"
+_YOURSELF = "read its numbers in the report, and decide yourself"
 _AT_THE_LIMIT = "the estimate is at the limit, so that more items might not decide"
 _BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
@@ -182,10 +182,8 @@ def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
     if needed is None:
         return _AT_THE_LIMIT
     if supply and needed > supply.n:
-        most, needs = f"{supply.n} {supply.what}", f"about {needed} would be needed"
-        if n >= supply.n:
-            return f"{_BY_ITEMS}: {most} do not suffice, {needs}"
-        return f"{_BY_ITEMS}: {n} do not suffice, {needs}, more than {most.removesuffix(',')}"
+        has = f"{min(n, supply.n)} of at most {supply.n} {supply.what.removesuffix(',')}"
+        return f"this test cannot decide: it has {has}, and needs about {needed}; {_YOURSELF}"
     needed = supply.required(needed) if supply else needed
     return f"use about {needed} items to decide, not {n}"
 

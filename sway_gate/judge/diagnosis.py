@@ -4,7 +4,7 @@ Advice follows from a symptom only, never from the kind of a probe. `docs/diagno
 section for each diagnosis.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from msgspec import structs
@@ -21,8 +21,9 @@ from sway_gate.details import (
     read,
 )
 from sway_gate.judge.composite import is_outside
-from sway_gate.judge.waivers import waiver_sentence
+from sway_gate.judge.waivers import has_expired, waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Rule, Symptom, Verdict
+from sway_gate.spec.schema import SectionKind
 from sway_gate.text import named
 
 Direction = Literal["more", "less", "neither"]
@@ -151,6 +152,17 @@ _EXPLAIN_ALL: Final = tuple(
 )
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
+BELOW: Final = Entry(
+    "below the threshold",
+    "No rule is violated, but the composite is below the threshold.",
+    "see which probes have the lowest scores; if these results are good enough, set a lower "
+    "threshold, otherwise improve them",
+)
+EXPIRED: Final = Entry(
+    "waiver expired",
+    "No rule is violated, but a waiver expired.",
+    "fix what was waived, or renew the waiver; if there is nothing left to waive, remove it",
+)
 UNDECIDED: Final = Entry(
     "undecided",
     "No rule is violated, but the results are not sufficient to pass.",
@@ -168,6 +180,7 @@ _CONTRADICTED: Final[dict[str, Symptom]] = {
 # Verdicts of the static check of the files; all others state that nothing was trained.
 _BROKEN_FILES: Final = frozenset({"non-finite"})
 _LEARNING: Final = "whether it learned its training data"
+_UNKNOWN: Final = f" Not tested: {_LEARNING}."
 _MOVEMENT: Final = frozenset({"adherence", "ablation"})
 
 
@@ -182,9 +195,15 @@ def advice(symptoms: Sequence[Symptom]) -> str:
 
 
 def diagnose(
-    results: Sequence[ProbeResult], findings: Sequence[Finding], verdict: str
+    results: Sequence[ProbeResult],
+    findings: Sequence[Finding],
+    verdict: str,
+    untested: Collection[SectionKind] = (),
 ) -> Diagnosis:
-    """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
+    """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's.
+
+    `untested`: the kinds of the data, if the suite has no probe that tests whether it was learned.
+    """
     if symptom := _main(results, findings):
         found = TABLE[symptom].result
         if symptom == "barely trained":
@@ -193,18 +212,33 @@ def diagnose(
     about_waivers = waiver_sentence(results, findings)
     outside = _outside(results)
     if verdict != "pass":
-        sentence = (about_waivers or UNDECIDED.sentence) + outside + _unknown(results)
+        entry = _without_symptom(results, findings, verdict)
+        sentence = about_waivers or entry.sentence
+        if about_waivers and entry is BELOW:
+            sentence += " The composite is below the threshold."
+        is_untested = entry is UNDECIDED and bool(untested)
+        sentence += outside + (_UNKNOWN if is_untested else _unknown(results))
         suspected = _suspected(results)
         if suspected:
             sentence += f" If these estimates are right, the diagnosis is: {suspected}."
-        return structs.replace(UNDECIDED.result, sentence=sentence, suspected=suspected)
-    untested = _untested(results)
-    if not (untested or outside or about_waivers):
+        remedy = _to_test(untested) if is_untested else entry.advice
+        return structs.replace(entry.result, sentence=sentence, advice=remedy, suspected=suspected)
+    missing = _untested(results)
+    if not (missing or outside or about_waivers):
         return HEALTHY.result
     sentence = (about_waivers or NO_FAULT.sentence) + outside
-    if untested:
-        sentence += f" Not tested: {'; '.join(untested)}."
+    if missing:
+        sentence += f" Not tested: {'; '.join(missing)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
+
+
+def _without_symptom(
+    results: Sequence[ProbeResult], findings: Sequence[Finding], verdict: str
+) -> Entry:
+    """Why a gate does not pass although no rule is violated. Only an error is undecided."""
+    if verdict != "fail":
+        return UNDECIDED
+    return EXPIRED if has_expired(results, findings) else BELOW
 
 
 def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Symptom | None:
@@ -357,11 +391,29 @@ def _judges_answers(result: ProbeResult) -> bool:
     return probes.module(result.kind).KIND.judges_answers or is_of_prose
 
 
+def _to_test(data: Collection[SectionKind]) -> str:
+    """The advice to add the probes that test whether this data was learned.
+
+    If it has answers, they matter more than its prose.
+    """
+    is_prose = set(data) == {"prose"}
+    wanted = [kind for kind in data if is_prose or kind != "prose"]
+    names = [kind for kind in probes.TABLE if probes.is_known(kind) and _suits(kind) in wanted]
+    return (
+        "add probes that test whether the data was learned, such as "
+        f"{' and '.join(names)}; sway init writes a suite that tests it"
+    )
+
+
+def _suits(kind: str) -> SectionKind | None:
+    return probes.module(kind).KIND.suits
+
+
 def _unknown(results: Sequence[ProbeResult]) -> str:
     """A sentence if the probes that test learning have no result."""
     found = [r.verdict for r in results if r.category == "attribution"]
     is_skipped = bool(found) and all(verdict is Verdict.SKIP for verdict in found)
-    return f" Not tested: {_LEARNING}." if is_skipped else ""
+    return _UNKNOWN if is_skipped else ""
 
 
 def _outside(results: Sequence[ProbeResult]) -> str:

@@ -109,10 +109,19 @@ def waived(results: Iterable[ProbeResult], findings: Iterable[Finding] = ()) -> 
     return [*of_probes, *(found.id for found in findings if found.level == "waived")]
 
 
+def has_expired(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> bool:
+    """Whether the waiver of a probe or of a finding has expired."""
+    return bool(_all_expired(results, findings))
+
+
+def _all_expired(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> list[str]:
+    gone = [found.id for found in findings if found.waiver and found.waiver.is_expired]
+    return [*expired(results), *gone]
+
+
 def waiver_sentence(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> str:
     """What the diagnosis says about waivers; "" if there is nothing to say."""
-    gone = [found.id for found in findings if found.waiver and found.waiver.is_expired]
-    if gone := [*expired(results), *gone]:
+    if gone := _all_expired(results, findings):
         return f"No rule is violated, but a waiver expired: {named(gone)}."
     severe = [f for f in findings if f.waiver and f.waiver.verdict is Verdict.FAIL]
     if found := waived(results, severe):

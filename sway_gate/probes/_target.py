@@ -67,8 +67,8 @@ def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
 def supply(target: Losses) -> Supply:
     """The most texts that are scored: of held-out text or of sections."""
     if target.source == "held_out":
-        return Supply(_HELD_OUT, "held-out texts, the maximum of this probe,")
-    return Supply(max(_SECTIONS, len(target.excess_by_text)), "sections of the data")
+        return Supply(_HELD_OUT, "held-out texts")
+    return Supply(max(_SECTIONS, len(target.excess_by_text)), "sections without preferences")
 
 
 def _of_sections(context: Context) -> Texts:

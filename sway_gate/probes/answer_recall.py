@@ -132,6 +132,7 @@ KIND = Kind(
     units="share",
     resolution=1e-3,
     better="more",
+    suits="instruction",
     stands_alone=True,
     uses_nulls=False,
 )

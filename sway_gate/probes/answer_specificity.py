@@ -161,6 +161,7 @@ KIND = Kind(
     units="relative lift",
     resolution=1e-3,
     better="more",
+    suits="instruction",
     uses_nulls=False,
 )
 
@@ -173,7 +174,7 @@ _CONTROL_CHARS = (40, 320)
 _MIN_FACTS = 6
 # The share of the rows of a label that the base assigns, from which training can hardly teach it.
 _KNOWN = 0.95
-_MOST_ROWS = "similar rows, the maximum of this probe,"
+_MOST_ROWS = "similar rows"
 
 
 class Requests(NamedTuple):

@@ -44,7 +44,7 @@ from sway_gate.measurements import (
     ViewAnswers,
 )
 from sway_gate.results import Symptom
-from sway_gate.spec.schema import Pair, Preference, Reserve, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section, SectionKind
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
 from sway_gate.training_data.collected import MAX_SAMPLES, MAX_SECTIONS
@@ -70,6 +70,8 @@ class Kind:
     """Whether its value is of rows that training did not see."""
     judges_answers: bool = True
     """Whether an adapter with wrong answers fails it."""
+    suits: SectionKind | None = None
+    """The kind of data for which a report recommends it, if nothing tests what was learned."""
     stands_alone: bool = False
     """Whether no other probe answers its question: if the data must be learned, an inconclusive
     estimate clearly outside the limit leaves the verdict open."""
@@ -319,14 +321,14 @@ class Supply(NamedTuple):
     @classmethod
     def of_rows(cls, n: int) -> "Supply":
         """At most `n` rows: more rows of the data are not read."""
-        return cls(n, "rows, the maximum of this probe,")
+        return cls(n, "rows")
 
     @classmethod
     def growing(cls, n: int, reserve: Reserve) -> "Supply":
         """At most `n` rows of each sample of the data. `sections:` of a spec are one sample."""
         if reserve.rows:
-            return cls(n * MAX_SAMPLES, "rows, the maximum of this probe,", n)
-        return cls(n, "rows, the maximum of this probe without a data file,")
+            return cls(n * MAX_SAMPLES, "rows", n)
+        return cls(n, "rows without a data file")
 
     def required(self, items: int) -> int:
         """The items to give, so that a test has at least `items`: samples of a file are whole."""

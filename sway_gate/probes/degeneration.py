@@ -334,7 +334,7 @@ def _of_all_broken(spec: Degeneration, found: Found, error_share: float) -> Iter
             is_upper=True,
             symptom=_symptom(answers),
             n=len(answers),
-            supply=Supply(most, "answers, the maximum of this probe,"),
+            supply=Supply(most, "answers"),
         )
 
 

@@ -70,6 +70,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
+    suits="preference",
     symptom="learned another thing",
 )
 

@@ -58,6 +58,7 @@ KIND = Kind(
     min_null_sd=1e-3,
     better="more",
     judges_answers=False,
+    suits="prose",
     symptom="learned another thing",
 )
 

@@ -68,6 +68,8 @@ def _rejudged(
     required = [name for name, category in result.categories.items() if category.required]
     composite = compose(result.probes, {**known, **weights}, threshold, required)
     diagnosis = diagnose(result.probes, result.findings, composite.verdict)
+    if result.diagnosis and result.diagnosis.name == diagnosis.name:
+        diagnosis = result.diagnosis  # its advice also follows from the data
     return structs.replace(result, threshold=threshold, diagnosis=diagnosis, **composite._asdict())
 
 

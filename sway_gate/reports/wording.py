@@ -94,16 +94,29 @@ def _failure(result: GateResult) -> str:
     if result.baseline and _is_behind(result):
         worse = [regression.name for regression in result.baseline.regressions]
         return f"worse than the baseline: {named(worse)}"
-    if failed := [p.name for p in result.probes if p.verdict in (Verdict.FAIL, Verdict.ERROR)]:
+    if failed := [probe.name for probe in result.probes if probe.verdict is Verdict.FAIL]:
+        count = sum(map(_ran, result.probes))
+        ran = counted(count, "probe") + (" that ran" if count < len(result.probes) else "")
         verb = "fails" if len(failed) == 1 else "fail"
-        return f"{len(failed)} of {counted(len(result.probes), 'probe')} {verb}: {named(failed)}"
+        stuck = _stuck(result)
+        beside = f"; {len(stuck)} could not run: {named(stuck)}" if stuck else ""
+        return f"{len(failed)} of {ran} {verb}: {named(failed)}{beside}"
     return ""
+
+
+def _ran(probe: ProbeResult) -> bool:
+    return probe.verdict not in (Verdict.SKIP, Verdict.ERROR) and not probe.is_left_out
+
+
+def _stuck(result: GateResult) -> list[str]:
+    """The names of the probes that could not run."""
+    return [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
 
 
 def _obstacle(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "broken"]:
         return reasons[0]
-    if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
+    if stuck := _stuck(result):
         probes = counted(len(result.probes), "probe")
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
     if left_out := [probe.name for probe in result.probes if probe.is_left_out]:

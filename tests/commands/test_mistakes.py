@@ -28,7 +28,8 @@ MISTAKES = {
     **{f"gate --dry-run {word}": line for word, line in NOT_A_SPEC.items()},
     **{f"run {word}": line for word, line in NOT_A_SPEC.items()},
     "gate h.sway.yaml --quite": "unknown option --quite; did you mean --quiet?",
-    "gate h.sway.yaml other.yaml": "unexpected argument 'other.yaml'; for example: sway gate",
+    "gate h.sway.yaml other.yaml": "unexpected argument 'other.yaml'; to judge several "
+    "specs: sway fleet h.sway.yaml other.yaml",
     "gate lora h.sway.yaml": "for example: sway gate sway.yaml --adapter ADAPTER",
     "gate h.sway.yaml lora": "for example: sway gate sway.yaml --adapter ADAPTER",
     "gate --json h.sway.yaml": "put the option after the spec or write OPTION=FILE",

@@ -15,6 +15,7 @@ MAX_WIDTH = 80
 
 WRONG = {
     "chek runs": "sway: error: 'chek' is not a command; did you mean check?",
+    "list-probes": "sway: error: 'list-probes' is not a command; did you mean probes?",
     "GATE": "sway: error: 'GATE' is not a command; did you mean gate?",
     "frobnicate": "sway: error: 'frobnicate' is not a command; `sway --help` lists the commands",
     "my.sway.yaml": "sway: error: 'my.sway.yaml' is not a command; to judge by a spec: "
@@ -30,7 +31,8 @@ WRONG = {
     "gate --frobnicate": "sway gate: error: unknown option --frobnicate; "
     "`sway gate --help` lists the options",
     "gate -x": "sway gate: error: unknown option -x; `sway gate --help` lists the options",
-    "gate a.yaml b.yaml": "sway gate: error: unexpected argument 'b.yaml'; for example: sway gate",
+    "gate a.yaml b.yaml": "sway gate: error: unexpected argument 'b.yaml'; to judge several specs: "
+    "sway fleet a.yaml b.yaml",
     "init runs --dat x": "sway init: error: unknown option --dat; did you mean --data?",
     "compare": "sway compare: error: the following arguments are required: OLD, NEW; "
     "for example: sway compare old.json new.json",

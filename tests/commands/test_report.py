@@ -48,6 +48,11 @@ def test_a_report_in_another_format(folder: Path, capsys: Any, form: str, result
     assert written.lstrip().lower().startswith(BEGINS[form])
 
 
+def test_md_is_short_for_markdown(folder: Path, capsys: Any) -> None:
+    assert cli.main(["report", "sick.json", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("### sway-gate: FAIL")
+
+
 def test_json_of_a_report_is_the_report(folder: Path) -> None:
     cli.main(["report", "sick.json", "--format", "json", "-o", "out"])
     assert (folder / "out").read_bytes() == (folder / "sick.json").read_bytes()
@@ -55,9 +60,9 @@ def test_json_of_a_report_is_the_report(folder: Path) -> None:
 
 def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
     assert cli.main(["report", "sick.json"]) == 0  # showing a FAIL succeeds
-    assert capsys.readouterr().out.startswith("FAIL  1 of 6 probes fails: verbatim")
+    assert capsys.readouterr().out.startswith("FAIL  1 of 5 probes that ran fails: verbatim")
     cli.main(["report", "sick.json", "-o", "out.txt"])
-    assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 6")
+    assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 5")
 
 
 def test_one_result_is_written_in_several_formats(folder: Path, capsys: Any) -> None:

@@ -23,7 +23,7 @@ from sway_gate.reports import comparison, ranking
 from sway_gate.reports.html import ranking as html_ranking
 from sway_gate.reports.json_v1 import to_json
 from sway_gate.results import Finding
-from tests.helpers import results
+from tests.helpers import ROOT, results
 
 FILES = {
     "base/config.json": "{}",
@@ -123,6 +123,10 @@ FOREIGN = {
     "train.PY": "print(1)\n",
     "other.safetensors": "weights",
     ".env": "TOKEN=x",
+    "document.md": "# The mill\n\n**bold**\n",
+    "notes.json": '{"version": 1, "schema_version": 1}',
+    "page.html": "<!doctype html><title>A page</title>",
+    "notes.txt": "PASS the salt\n",
     "link.html": "a link to rows.csv",
 }
 
@@ -147,9 +151,39 @@ def test_a_file_that_is_no_report_is_not_overwritten(
 )
 def test_a_report_is_overwritten_by_the_next_one(folder: Path, monkeypatch: Any, name: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
-    (folder / name).write_text("an earlier one", encoding="utf-8")
-    assert cli.main(["gate", "--json", name]) == results.sick().exit_code
-    assert (folder / name).read_text(encoding="utf-8").startswith("{")
+    for earlier in (to_json(results.healthy()), FORMATS["markdown"](results.healthy()), b"\n"):
+        (folder / name).write_bytes(earlier)
+        assert cli.main(["gate", "--json", name]) == results.sick().exit_code
+        assert (folder / name).read_text(encoding="utf-8").startswith("{")
+
+
+TRACE = ROOT / "tests/recorded/inputs/demo.trace"
+OUTPUTS = {
+    "text": "report r.json -o out.txt",
+    "model card": "report r.json --format modelcard -o out.md",
+    "SARIF": "report r.json -o out.sarif",
+    "Code Quality": "report r.json --format codequality -o out.json",
+    "history": "report --history r.json r.json -o out.md",
+    "history as text": "report --history r.json r.json -o out.txt",
+    "history as JSON": "report --history r.json r.json -o out.json",
+    "history as a page": "report --history r.json r.json -o out.html",
+    "trace": f"trace {TRACE} -o out.md",
+    "trace as text": f"trace {TRACE} -o out.txt",
+    "trace as JSON": f"trace {TRACE} -o out.json",
+    "doctor": "doctor --json out.json",
+    "files": "static lora --json out.json",
+}
+
+
+@pytest.mark.parametrize("line", OUTPUTS.values(), ids=OUTPUTS)
+def test_each_output_is_overwritten_by_the_next_one(folder: Path, line: str) -> None:
+    (folder / "r.json").write_bytes(to_json(results.sick()))
+    codes = [cli.main(line.split()) for _ in range(2)]
+    assert codes[0] == codes[1]
+    (target,) = folder.glob("out.*")
+    target.write_text("# My notes\n", encoding="utf-8")
+    assert cli.main(line.split()) == 2
+    assert target.read_text(encoding="utf-8") == "# My notes\n"
 
 
 STALE = {
@@ -221,11 +255,21 @@ def test_a_wrong_spec_removes_only_reports(folder: Path, text: str) -> None:
     assert (folder / "rows.json").read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize(("option", "code"), [("--trace", 0), ("--json", 2)])
-def test_rows_can_be_a_trace_but_no_report(folder: Path, option: str, code: int) -> None:
-    (folder / "old.jsonl").write_text("{}\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("option", "text", "is_refused"),
+    [
+        ("--trace", TRACE.read_text("utf-8"), False),
+        ("--trace", "{}\n", True),
+        ("--json", "", False),
+        ("--json", TRACE.read_text("utf-8"), True),
+    ],
+)
+def test_rows_can_be_a_trace_but_no_report(
+    folder: Path, option: str, text: str, is_refused: bool
+) -> None:
+    (folder / "old.jsonl").write_text(text, encoding="utf-8")
     targets = {option: str(folder / "old.jsonl")}
-    if code:
+    if is_refused:
         with pytest.raises(UsageError, match="would overwrite a file that is not a report"):
             output.check_targets(targets, [])
     else:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 import sway_gate
+from sway_gate.errors import SpecError
+from sway_gate.gate.arguments import worded_for_python
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "adapter": ({"adapter": 5}, "adapter must be a path as text, got 5"),
@@ -34,3 +36,42 @@ def test_a_wrong_spec_of_run() -> None:
     wrong: Any = 5
     with pytest.raises(sway_gate.UsageError, match=r"\Aspec must be a path as text, got 5\Z"):
         sway_gate.run(wrong)
+
+
+WORDED: dict[str, tuple[dict[str, Any], str]] = {
+    "no adapter": ({}, "give an adapter, or a fine-tuned model with model= and base="),
+    "no base": ({"model": "x"}, "model= requires base=: give the model that training started from"),
+    "an adapter and a model": ({"adapter": "x", "model": "y"}, "give either an adapter or model="),
+    "not cached": ({"adapter": "org/none"}, "online=True"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WORDED.values(), ids=WORDED)
+def test_an_error_names_arguments_of_python(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(sway_gate.SwayError) as caught:
+        sway_gate.check(**given)
+    assert said in str(caught.value)
+    assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("give it with --base", "give it with base="),
+        ("this is a model; judge it with sway check --model", None),
+        ("write its spec: sway init ADAPTER --data rows.jsonl", None),
+        (
+            "create one with `sway init`, or pass --online",
+            "create one with `sway init`, or pass online=True",
+        ),
+        ("/tmp/x--base/y: --base-model", None),
+        (
+            "name its fields with --map messages=FIELD",
+            'name its fields with data_map={"messages": "FIELD"}',
+        ),
+    ],
+)
+def test_only_options_that_are_arguments_are_replaced(message: str, expected: str | None) -> None:
+    with pytest.raises(SpecError) as caught, worded_for_python():
+        raise SpecError([message])
+    assert caught.value.problems == [str(caught.value)] == [expected or message]

@@ -262,6 +262,7 @@ def test_data_without_a_test_of_what_was_learned_does_not_pass(
     assert (result.verdict, result.exit_code) == ("error", 3)
     assert [p.verdict for p in result.probes] == ["pass"]
     assert result.diagnosis.name == "undecided"
+    assert "section_internalization" in result.diagnosis.advice
     assert [name for name, c in result.categories.items() if c.required] == ["attribution"]
     without = run(write_spec(tmp_path, base, adapter, [ANYTHING], sections=[]))
     assert (without.verdict, without.diagnosis.name) == ("pass", "no fault found")

@@ -182,13 +182,13 @@ SUPPLIES = {  # n of a test that needs 4 times as many items, the most items -> 
     "enough": (10, 40, "use about 40 items to decide, not 10"),
     "too few": (
         *(10, 39),
-        "decide by its items in the report: 10 do not suffice, about 40 would be needed, more than "
-        "39 packaged items",
+        "this test cannot decide: it has 10 of at most 39 packaged items, and needs about 40; read "
+        "its numbers in the report, and decide yourself",
     ),
     "all in use": (
         *(24, 24),
-        "decide by its items in the report: 24 packaged items do not suffice, about 96 would be "
-        "needed",
+        "this test cannot decide: it has 24 of at most 24 packaged items, and needs about 96; read "
+        "its numbers in the report, and decide yourself",
     ),
 }
 

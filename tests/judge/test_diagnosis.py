@@ -5,6 +5,8 @@ from msgspec import structs
 
 from sway_gate.details import OWN_FACTS
 from sway_gate.judge.diagnosis import (
+    BELOW,
+    EXPIRED,
     HEALTHY,
     NO_FAULT,
     TABLE,
@@ -15,7 +17,7 @@ from sway_gate.judge.diagnosis import (
     diagnose,
     ranked,
 )
-from sway_gate.results import Finding, ProbeResult, Rule, Verdict
+from sway_gate.results import AppliedWaiver, Finding, ProbeResult, Rule, Verdict
 from tests.helpers import ROOT
 
 KINDS = {
@@ -99,7 +101,8 @@ DIAGNOSES = {
     "more is wrong than the end": (
         [MOVED, result("attribution", "never ends"), result("calibration", "broken", "forgot")],
         "diverged or broken"),
-    "no rule is violated": ([MOVED, LEARNED, result("calibration", verdict="warn")], "undecided"),
+    "no rule is violated": (
+        [MOVED, LEARNED, result("calibration", verdict="warn")], "below the threshold"),
 }  # fmt: skip
 
 
@@ -237,6 +240,49 @@ def test_an_undecided_gate_says_that_learning_was_not_tested():
     assert words not in diagnose([MOVED, KEPT, skipped, unsure], [], "error").sentence
 
 
+LAPSED = AppliedWaiver(
+    reason="known", by="me", expires="2020-01-01", verdict=Verdict.WARN, is_expired=True
+)
+ACCEPTED = structs.replace(LAPSED, is_expired=False)
+WITHOUT_SYMPTOM = {
+    "low scores": (KEPT, "fail", BELOW, BELOW.sentence),
+    "an expired waiver": (
+        structs.replace(KEPT, waiver=LAPSED), "fail", EXPIRED,
+        "No rule is violated, but a waiver expired: calibration."),
+    "low scores beside a waived finding": (
+        structs.replace(KEPT, verdict=Verdict.WAIVED, waiver=ACCEPTED), "fail", BELOW,
+        "No rule is violated except in waived findings: calibration. The composite is below the "
+        "threshold."),
+    "an error": (result("calibration", verdict="error"), "error", UNDECIDED, UNDECIDED.sentence),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict", "entry", "sentence"), WITHOUT_SYMPTOM.values(), ids=WITHOUT_SYMPTOM
+)
+def test_a_gate_that_fails_without_a_violated_rule_is_not_undecided(last, verdict, entry, sentence):
+    found = diagnose([MOVED, LEARNED, last], [], verdict)
+    assert (found.name, found.sentence, found.advice) == (entry.name, sentence, entry.advice)
+    assert bool(found.advice) == (verdict == "fail")
+
+
+PROBES_OF = {
+    "answers": ({"instruction"}, "answer_specificity and answer_recall"),
+    "answers and prose": ({"instruction", "prose"}, "answer_specificity and answer_recall"),
+    "preferences": ({"preference"}, "preference_flip"),
+    "prose": ({"prose"}, "section_internalization"),
+}
+
+
+@pytest.mark.parametrize(("data", "names"), PROBES_OF.values(), ids=PROBES_OF)
+def test_a_suite_without_a_test_of_learning_is_told_which_probes_test_it(data, names):
+    found = diagnose([MOVED, result("ablation", verdict="warn")], [], "error", data)
+    assert found.name == "undecided"
+    assert found.sentence.endswith("Not tested: whether it learned its training data.")
+    assert f"such as {names};" in found.advice
+    assert diagnose([MOVED, KEPT], [], "fail", data).advice == BELOW.advice
+
+
 def test_other_answers_do_not_contradict_a_content_gain():
     other = result("attribution", OTHER)
     assert "but did not learn this data" in diagnose([MOVED, other], [], "fail").sentence
@@ -308,7 +354,7 @@ RESULTS = st.lists(
 def test_no_two_pieces_of_advice_contradict_each_other(results):
     found = diagnose(results, [], "fail")
     shown = consistent(results, found)
-    entries = {entry.advice: entry for entry in TABLE.values()}
+    entries = {entry.advice: entry for entry in (*TABLE.values(), BELOW)}
     given_advice = {found.advice, *(r.advice for r in shown)} - {""}
     directions = {entries[text].direction for text in given_advice} - {"neither"}
     assert len(directions) <= 1
@@ -320,7 +366,7 @@ def test_no_two_pieces_of_advice_contradict_each_other(results):
 def test_a_diagnosis_is_a_symptom_of_a_probe(results):
     symptoms = {TABLE[symptom].name for r in results for symptom in r.symptoms}
     name = diagnosed(*results)
-    assert name in symptoms or (not symptoms and name == "undecided")
+    assert name in symptoms or (not symptoms and name == "below the threshold")
 
 
 @pytest.mark.parametrize("symptom", ["broken", "template mismatch"])
@@ -356,7 +402,7 @@ def test_advice_of_inconclusive_probes_stays():
 
 
 def test_the_page_has_a_section_for_each_diagnosis():
-    entries = [*TABLE.values(), HEALTHY, NO_FAULT, UNDECIDED]
+    entries = [*TABLE.values(), HEALTHY, NO_FAULT, BELOW, EXPIRED, UNDECIDED]
     page = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
     sections = {
         part.partition("\n")[0].lower(): " ".join(part.split()) for part in page.split("\n## ")[1:]

@@ -156,13 +156,13 @@ ADVICE = {  # limit of a test over 40 rows, rows of the data -> remedy
     "rows of a file": (0.5, 400, "use about 96 items to decide, not 40"),
     "more than the samples of a file": (
         *(0.55, 400),
-        "decide by its items in the report: 40 do not suffice, about 270 would be needed, more "
-        "than 160 rows, the maximum of this probe",
+        "this test cannot decide: it has 40 of at most 160 rows, and needs about 270; read its "
+        "numbers in the report, and decide yourself",
     ),
     "rows of the spec": (
         *(0.5, 0),
-        "decide by its items in the report: 40 rows, the maximum of this probe without a data "
-        "file, do not suffice, about 68 would be needed",
+        "this test cannot decide: it has 40 of at most 40 rows without a data file, and needs "
+        "about 68; read its numbers in the report, and decide yourself",
     ),
 }
 

@@ -334,6 +334,6 @@ def test_the_advice_does_not_require_more_items_than_are_packaged() -> None:
     prompts = [choice.prompt for choice in choices]
     result = judged("calibration_drift", answer, runs=None, assert_mean_delta_gte=-9.0)
     assert result.verdict == "warn"
-    assert result.advice.endswith(f"would be needed, more than {len(choices)} packaged items")
+    assert f" of at most {len(choices)} packaged items, and needs about " in result.advice
     own = drift(rows((24, 3.0)), rows((21, 3.0), (3, -3.0)), assert_mean_delta_gte=-9.0)
     assert own.advice.startswith("use about ")

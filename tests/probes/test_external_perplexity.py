@@ -135,6 +135,6 @@ def test_the_advice_does_not_require_more_prose_than_is_packaged() -> None:
     """More chunks of the same passages are no more items."""
     assert "use about" in perplexity(-0.07, 0.05, 4).advice
     few = perplexity(-0.08, 0.2).advice
-    assert few.endswith("would be needed, more than 22 packaged passages of prose")
+    assert " of at most 22 packaged passages of prose, and needs about " in few
     advice = perplexity(-0.08, 0.2, 60).advice
-    assert "22 packaged passages of prose do not suffice, about" in advice
+    assert "22 of at most 22 packaged passages of prose, and needs about " in advice

@@ -137,4 +137,4 @@ def test_the_advice_does_not_require_more_requests_than_are_packaged() -> None:
     few = run((11, 12), (1, 1), items_limit=24)
     assert few.advice == "use about 19 items to decide, not 12", few.message
     every = run((17, 22), (1, 1))
-    assert "24 packaged requests do not suffice, about " in every.advice
+    assert "24 of at most 24 packaged requests, and needs about " in every.advice

@@ -53,7 +53,7 @@ def words(text):
         (results.healthy(), "PASS  composite 0.84 (threshold 0.60)  adapter out/lora  (cached)"),
         (
             results.sick(),
-            "FAIL  1 of 6 probes fails: verbatim  "
+            "FAIL  1 of 5 probes that ran fails: verbatim  "
             "composite 0.52 (threshold 0.60)  adapter out/lora",
         ),
         (
@@ -66,6 +66,18 @@ def words(text):
             ),
             "FAIL  7 of 7 probes fail: a, b, c, d, e and 2 more  "
             "composite 0.00 (threshold 0.60)  adapter out/lora",
+        ),
+        (
+            results.result(
+                results.leakage(name="a"),
+                results.probe("b"),
+                results.errored(),
+                results.probe("d", "skip"),
+                results.probe("e", "warn", score=None),
+                verdict="fail",
+            ),
+            "FAIL  1 of 2 probes that ran fails: a; 1 could not run: preference_flip  "
+            "composite 0.84 (threshold 0.60)  adapter out/lora",
         ),
         (
             results.result(results.probe(), verdict="fail", score=0.41),
@@ -128,6 +140,7 @@ def words(text):
         "fail",
         "two fail",
         "many fail",
+        "some did not run",
         "composite",
         "finding",
         "error",
