@@ -1,5 +1,6 @@
 """Outputs never overwrite what a run reads, and reports on standard output carry no commands."""
 
+import importlib
 import json
 import os
 import re
@@ -59,6 +60,9 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "sway.yaml").write_text(yaml.safe_dump({"version": 1} | SPEC), encoding="utf-8")
+    # These keep the functions under their own names, and must not keep the replacements.
+    for module in ("gate.diff", "gate.rank", "suites.mine", "fleet.worker"):
+        importlib.import_module(f"sway_gate.{module}")
     for name in ("run_gate", "run_job"):
         monkeypatch.setattr(f"sway_gate.gate.run.{name}", lambda *_: pytest.fail("measured"))
     return tmp_path
