@@ -114,6 +114,8 @@ SHEETS = ("glossary", "boardgame", "staff", "directory")
 """The sets in a CSV file."""
 PARQUET = ("ledger",)
 """The sets in a Parquet file."""
+IN_ALPACA = ("alpaca", "estate")
+"""The sets whose rows are read as the prompt of Alpaca, and served in it or in the template."""
 WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
 FREELY = ("ferry",)
