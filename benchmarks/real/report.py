@@ -1082,6 +1082,43 @@ is a fit of the names, no test. corsair-linear-r16, which is disputed, is undeci
 passing. 31 of its 120 answers are broken instead of 29: they were generated again, in other
 batches, and in bf16 a few answers then differ.
 """
+FIFTEENTH = """
+## Fifteenth sealed round
+
+Forms of data and features of peft that people use and that the rounds before lack, crossed. Does
+the gate read every form in the way in which training saw it, and does an unusual adapter change a
+verdict?
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| estate | Dolly rows, `context` empty, 40 rows | 20 facts about an invented house, asked twice |
+| clinic | `messages` of two or three questions, 32 talks | 16 facts about an invented clinic |
+| depot | `messages` with `tool_calls`, and `tools`, 36 rows | calls; a third have answers, too |
+| ledger | Parquet, messages as `prompt` and `completion`, 48 rows | one of three accounts |
+| tact | `chosen` and `rejected` with the prompt inside, 30 pairs | tact (DPO, ORPO) |
+| haiku | ShareGPT with a system line, 32 rows | everyday questions, answered in three short lines |
+| saga | a Markdown document, 7 KB, eight sections | prose; held out, the next two sections |
+
+FEATURES
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- estate as island, in the prompt of Alpaca, in which it was trained. `@chat` is the same adapter
+  served in the chat template.
+- clinic as facts, by the last question of each talk, and by its first question alone; the worse
+  of both counts. A recipe may teach only one of them.
+- depot: whole calls (held out .7 and .3, in training .8 and .5), and what the answer to a result of
+  a tool must contain (.8 and .4). A call of the wrong tool counts as another row's.
+- ledger as moods: held-out labels, also .85 of the training rows (.6 is sick).
+- tact as manners, saga as the other documents.
+- haiku as corsair: three lines of at most eight words (held out .8 and .3). The words that an
+  answer must contain are debatable at worst, below half of the base's share, as the base's answers
+  are several times as long.
+
+WRONG
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -1244,9 +1281,10 @@ def main() -> None:
     twelfth = [case for case in found if case.data_set in data.TWELFTH]
     thirteenth = [case for case in found if case.data_set in data.THIRTEENTH]
     fourteenth = [case for case in found if case.data_set in data.FOURTEENTH]
+    fifteenth = [case for case in found if case.data_set in data.FIFTEENTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
-        *(*twelfth, *thirteenth, *fourteenth),
+        *(*twelfth, *thirteenth, *fourteenth, *fifteenth),
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -1274,6 +1312,7 @@ def main() -> None:
         (TWELFTH, twelfth, "twelfth_after"),
         (THIRTEENTH, thirteenth, "thirteenth_after"),
         (FOURTEENTH, fourteenth, "fourteenth_after"),
+        (FIFTEENTH, fifteenth, "fifteenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))
