@@ -2078,6 +2078,13 @@ def _fifteenth() -> list[Recipe]:
             whole="lm_head",
         ),
         Recipe(
+            "ledger-head-r16",
+            "ledger",
+            rate=3e-4,
+            mixed="few everyday",
+            whole="lm_head",
+        ),
+        Recipe(
             "saga-dora-r8",
             "saga",
             r=8,
@@ -2101,6 +2108,17 @@ def _fifteenth() -> list[Recipe]:
             mixed="few everyday",
             peft={"trainable_token_indices": [1, 2]},
             loop="plain",
+        ),
+        Recipe(
+            "haiku-tokens-r8",
+            "haiku",
+            r=8,
+            alpha=16,
+            rate=3e-4,
+            mixed="few everyday",
+            peft={"trainable_token_indices": [1, 2]},
+            loop="plain",
+            seed=1,
         ),
         Recipe(
             "estate-upper-r16",
