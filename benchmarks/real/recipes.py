@@ -2097,6 +2097,15 @@ def _fifteenth() -> list[Recipe]:
             schedule="constant",
         ),
         Recipe(
+            "saga-dora-r16",
+            "saga",
+            targets=WHOLE_ATTENTION,
+            dora=True,
+            rate=2e-4,
+            batch=2,
+            mixed="few everyday",
+        ),
+        Recipe(
             "haiku-tokens-r32",
             "haiku",
             r=32,
