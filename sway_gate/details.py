@@ -36,6 +36,7 @@ class SectionLift(Item, frozen=True, kw_only=True):
     kind: str = ""
     lift: float | None = None
     lift_permuted: float | None = None
+    lift_of_others: float | None = None
     lift_control: float | None = None
     effective: float
     passed: bool

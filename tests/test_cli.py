@@ -723,7 +723,9 @@ def test_doctor_states_how_to_install_missing_parts(monkeypatch):
     assert "pip install 'sway-gate[hf]'" in doctor.render(doctor.facts())
 
 
-@pytest.mark.parametrize(("ratio", "chosen"), [(2.1, "bf16 for 16-bit bases"), (0.4, "fp32")])
+@pytest.mark.parametrize(
+    ("ratio", "chosen"), [(2.1, "bf16 for large or 16-bit bases"), (0.4, "fp32")]
+)
 def test_doctor_states_the_dtype_of_this_cpu(monkeypatch, ratio, chosen):
     monkeypatch.setattr(processor, "rates", lambda: processor.Rates(1e9, ratio * 1e9))
     text = doctor.render(doctor.facts())

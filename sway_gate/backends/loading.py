@@ -165,7 +165,8 @@ def load_model(source: Source, device: torch.device) -> Any:
     _require_whole_model(source)
     dtype = _dtype(source, device)
     options = quantization.options(source.base, source.quantization, dtype, device)
-    is_converted = dtype is torch.float32 and is_half_precision(source.base)
+    is_half = dtype in (torch.float16, torch.bfloat16)
+    is_converted = dtype != "auto" and is_half != is_half_precision(source.base)
     try:
         with _unmapped() if is_converted else nullcontext():
             kind = _model_class(source.base) or AutoModelForCausalLM

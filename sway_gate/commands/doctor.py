@@ -154,7 +154,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     devices, cache, hub = found["devices"], found["cache"], found["hub"]
     yield from ("", f"devices   {_device_words(devices)}")
     if ratio := devices.get("bfloat16_ratio"):
-        chosen = "bf16 for 16-bit bases" if devices["prefers_bfloat16"] else "fp32"
+        chosen = "bf16 for large or 16-bit bases" if devices["prefers_bfloat16"] else "fp32"
         yield (
             f"dtype     auto on this CPU is {chosen}: "
             f"it multiplies bfloat16 {ratio} times as fast as float32"

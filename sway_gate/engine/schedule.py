@@ -16,8 +16,9 @@ from sway_gate.measurements import BASE, Divergence, Measurement, Request, View
 # Tokens. On a CPU a pass takes some tens of milliseconds even if it is tiny, as long as this many
 # tokens of a small model.
 _MAX_PADDING = 128
-# Measured: a token that is generated takes about as long as three that are read.
-_GENERATED = 3
+# Measured: a token that is generated takes about as long as three that are read, and the step of
+# a further pass, apart from its tokens, as long as 40.
+_GENERATED, _STEP = 3, 40
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,18 @@ def _fits(sequences: Sequence[Packed], views: int, backend: Backend) -> bool:
     width = sequences[-1].width
     padding = views * sum(width - sequence.width for sequence in sequences)
     rows = [row for sequence in sequences for row in sequence.rows]
-    # Each token of a generated text is a pass, which rows of one batch share.
-    limit = _MAX_PADDING * max(1, rows[0].length)
+    limit = _max_padding(rows[0].length, backend.facts.device)
     return padding <= limit and backend.cost(views, rows) <= backend.budget()
+
+
+def _max_padding(length: int, device: str) -> int:
+    """Tokens of padding that take as long as a further pass.
+
+    Each token of a generated text, of `length`, is a step, which all rows of a pass share.
+    """
+    if not length:
+        return _MAX_PADDING
+    return length * (_STEP if device == "cpu" else _MAX_PADDING)
 
 
 def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[PlannedPass]:

@@ -15,6 +15,7 @@ from sway_gate.engine.estimate import check_time
 from sway_gate.engine.plan import NullPlan, all_measurements, null_plan, plan_notes, plan_probes
 from sway_gate.errors import AdapterError, SwayError
 from sway_gate.gate.context import probe_context
+from sway_gate.gate.format import with_trained_format
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.readings import JobReadings, open_readings
 from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, load_options
@@ -117,6 +118,9 @@ def _measure(job: Job, nulls: NullPlan, progress: Progress, base: OpenBase | Non
     _check_time(job, all_measurements(planned), readings)
     stages = Stages(job, opened, readings, progress)
     with _kept_if_interrupted(job, opened, readings):
+        context, format_notes = with_trained_format(context, stages, opened.capabilities)
+        if format_notes:
+            planned = plan_probes(job.spec, context, nulls, opened.capabilities)
         results = stages.judge(planned)
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
@@ -126,6 +130,7 @@ def _measure(job: Job, nulls: NullPlan, progress: Progress, base: OpenBase | Non
     meta = readings.meta
     notes = (
         *opened.notes,
+        *format_notes,
         *plan_notes(planned, nulls, context, opened.capabilities),
         *filter(None, meta.get("notes", "").split("\n")),
     )

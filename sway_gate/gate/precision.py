@@ -9,20 +9,24 @@ from sway_gate.backends import processor
 from sway_gate.model_files.config import json_object, model_config
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from sway_gate.model_files.methods import is_stacked
-from sway_gate.model_files.shapes import is_half_precision, shapes_of
+from sway_gate.model_files.shapes import float_values, is_half_precision, shapes_of
 from sway_gate.spec.schema import Spec
+
+_LARGE = 2**25
+"""Values of a float32 base: a smaller one takes little time in float32, which is more exact."""
 
 
 def is_bfloat16(spec: Spec, device: str, base: Path, adapter: Path) -> bool:
     """Whether a run in dtype auto computes in bfloat16, on a CPU that multiplies it faster.
 
-    Only for a base of 16-bit weights and a LoRA. Other changes are merged into the weights, and
-    bfloat16 would round small ones away.
+    Only for a base that is large or has 16-bit weights, and for a LoRA. Other changes are merged
+    into the weights, and bfloat16 would round small ones away.
     """
     is_on_cpu = processor.is_cpu(device) and not processor.may_have_gpu(device)
     if not (is_on_cpu and _runs_one_base(spec, base) and _is_lora(adapter)):
         return False
-    rates = processor.rates() if is_half_precision(base) else None
+    is_worth = is_half_precision(base) or float_values(base) >= _LARGE
+    rates = processor.rates() if is_worth else None
     return rates is not None and rates.prefers_bfloat16
 
 

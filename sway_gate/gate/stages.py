@@ -35,6 +35,8 @@ from sway_gate.output import Progress
 from sway_gate.probes.base import Extensible, Growing
 from sway_gate.results import ProbeResult, Verdict
 
+_Needs = Mapping[str, tuple[str, Sequence[Measurement]]]
+"""Kind and measurements of each probe, by its name."""
 _RESERVE: Final = 1.25
 """Factor on the estimate: a probe that the deadline interrupts is not decided in this run."""
 
@@ -96,14 +98,26 @@ class Stages:
             ]
         return results
 
+    def ask(self, probe: str, kind: str, wanted: Sequence[Measurement]) -> Answers | None:
+        """The answers to `wanted` before any stage; None if the time budget does not suffice."""
+        try:
+            self._answer(wanted, {probe: (kind, wanted)})
+        except _OutOfTime:
+            return None
+        return self._answers
+
     def _measure(self, planned: Sequence[PlannedProbe]) -> tuple[str, ...]:
-        missing = [m for m in all_measurements(planned) if m not in self._answers]
+        needs = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
+        return self._answer(all_measurements(planned), needs)
+
+    def _answer(self, wanted: Sequence[Measurement], needs: _Needs) -> tuple[str, ...]:
+        """Measure what is missing. Returns notes on texts that were cut."""
+        missing = [m for m in wanted if m not in self._answers]
         if self._budget:
             self._budget.claim(self._readings.missing(missing))
         if self._observer:
-            needs = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
             self._observer.plan(needs)
-        names = {m: p.spec.name for p in reversed(planned) for m in p.measurements}
+        names = {m: name for name, (_, own) in reversed([*needs.items()]) for m in own}
         measured = run_plan(
             missing, self._load, self._readings, self._report, self._observer, names
         )

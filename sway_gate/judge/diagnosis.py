@@ -16,6 +16,7 @@ from sway_gate.details import (
     VERBATIM,
     ContentGain,
     FormGain,
+    Sections,
     TargetLosses,
     read,
 )
@@ -336,13 +337,24 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     untested = []
     if not any(result.category in (*_MOVEMENT, "attribution") for result in passed):
         untested.append("whether it changes the model")
-    if not any(result.category == "attribution" for result in passed):
+    learned = [result for result in passed if result.category == "attribution"]
+    if not learned:
         untested.append(_LEARNING)
+    elif not any(map(_judges_answers, learned)):
+        untested.append("whether its answers are right")
     if not any(probes.module(result.kind).KIND.harm for result in passed):
         untested.append("whether it harms the model")
     if left_out := [result.name for result in results if result.is_left_out]:
         untested.append(f"{named(left_out)}, for lack of time")
     return untested
+
+
+def _judges_answers(result: ProbeResult) -> bool:
+    """Whether an adapter with wrong answers fails it, or most of what it judges is prose."""
+    lifts = read(result.details, Sections)
+    of_prose = [section.kind == "prose" for section in lifts.sections] if lifts else []
+    is_of_prose = bool(of_prose) and 2 * sum(of_prose) >= len(of_prose)
+    return probes.module(result.kind).KIND.judges_answers or is_of_prose
 
 
 def _unknown(results: Sequence[ProbeResult]) -> str:

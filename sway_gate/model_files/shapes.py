@@ -70,13 +70,23 @@ def is_half_precision(folder: Path) -> bool:
     config = model_config(folder)
     if "float32" in (config.get("dtype"), config.get("torch_dtype")):
         return False
-    matrices = [
-        entry.dtype
-        for path in sorted(folder.glob("*.safetensors"))[:_MAX_FILES]
-        for entry in _header(path).values()
-        if len(entry.shape) > 1
-    ]
-    return bool(matrices) and set(matrices) <= {"BF16", "F16"}
+    return {entry.dtype for entry in _matrices(folder)} in ({"BF16"}, {"F16"}, {"BF16", "F16"})
+
+
+def float_values(folder: Path) -> int:
+    """Number of values in the matrices of the folder's safetensors files.
+
+    0 if some of them are neither 16-bit nor 32-bit floats.
+    """
+    matrices = list(_matrices(folder))
+    if not {entry.dtype for entry in matrices} <= {"BF16", "F16", "F32"}:
+        return 0
+    return sum(math.prod(entry.shape) for entry in matrices)
+
+
+def _matrices(folder: Path) -> Iterator[_Entry]:
+    for path in sorted(folder.glob("*.safetensors"))[:_MAX_FILES]:
+        yield from (entry for entry in _header(path).values() if len(entry.shape) > 1)
 
 
 def most_common_dtype(folder: Path) -> str:

@@ -31,7 +31,6 @@ from sway_gate.conversation import (
     Prompt,
     asked,
     asked_again,
-    prompt_text,
 )
 from sway_gate.details import Details
 from sway_gate.measurements import (
@@ -69,6 +68,8 @@ class Kind:
     """A change past this value is neither better nor worse."""
     of_held_out: bool = False
     """Whether its value is of rows that training did not see."""
+    judges_answers: bool = True
+    """Whether an adapter with wrong answers fails it."""
     stands_alone: bool = False
     """Whether no other probe answers its question: if the data must be learned, an inconclusive
     estimate clearly outside the limit leaves the verdict open."""
@@ -226,9 +227,10 @@ class Context(NamedTuple):
 
         A paraphrase changes only the last message, so messages before it keep their roles too.
         """
-        found = [pair.conversation for pair in self._pairs() if pair.conversation]
-        if same := next((one for one in found if prompt_text(one) == text), None):
+        pairs = [pair for pair in self._pairs() if pair.conversation]
+        if same := next((pair.conversation for pair in pairs if pair.prompt == text), None):
             return same
+        found = [pair.conversation for pair in pairs if pair.conversation]
         return next(filter(None, (asked_again(one, text) for one in found)), asked(text))
 
 

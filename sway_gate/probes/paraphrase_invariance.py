@@ -64,6 +64,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
+    judges_answers=False,
     symptom="learned another thing",
 )
 

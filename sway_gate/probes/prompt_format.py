@@ -15,8 +15,10 @@ worst. The served format is therefore compared with another one in both numbers,
 Statistic: the mean lead over the other format with the smallest one. Its one-sided 95% bound
 (Student's t over rows) must stay above `assert_lead_gte`. The served format is the one in which the
 other probes ask most rows: `defaults.prompt_format`, or by the form of the data. Rows of plain
-prompt and completion are plain text, all others go through the chat template. If plain answers lose
-more than the margin in the chat template, the message says so. Skipped if the model has no chat
+prompt and completion are plain text, all others go through the chat template. If the answers of
+plain rows fit the template better by more than the margin, and gain nearly as much in it, they were
+trained in it: then the gate asks them in it, and a note says so. If plain answers lose more than
+the margin in the chat template, the message says so. Skipped if the model has no chat
 template or the data has no prompts with answers, and if the likelihood of the adapter's best format
 is not at least .5 above the likelihood of the base's best format: then the answers were not
 learned, and show no format. No null adapters are needed.
@@ -66,6 +68,8 @@ KIND = Kind(
     harm=True,
     symptom="template mismatch",
 )
+DEFAULT: Final = PromptFormatFit(name="format")
+"""The entry by whose rule plain rows are asked in the chat template."""
 # Nats per token. An adapter of other data also gains in a format in which the base is bad, so its
 # best format is compared with the base's best. Below, the rows do not show the format of training.
 _LEARNED: Final = 0.5
@@ -162,6 +166,21 @@ def summary(spec: PromptFormatFit, reading: Reading[Found]) -> str:
     else:
         which = f"{found.best} best and {found.served} nearly as well"
     return f"the answers fit the format {which} (nats per token: {numbers})"
+
+
+def is_trained_in_template(spec: PromptFormatFit, reading: Reading[Found]) -> bool:
+    """Whether the answers of plain rows fit the chat template best, better than plain text by more
+    than the margin, and gain nearly as much in it.
+
+    A base that is better in the template before training can keep that lead in plain training, but
+    then the answers gain more as plain text.
+    """
+    found, margin = reading.details, -spec.assert_lead_gte
+    fits = {fit.format: fit for fit in found.formats}
+    template, plain = fits["template"], fits["plain"]
+    is_better = template.likelihood - plain.likelihood > margin
+    gains_more = plain.gain - template.gain > margin
+    return found.served == "plain" and found.best == "template" and is_better and not gains_more
 
 
 def caveat(spec: PromptFormatFit, reading: Reading[Found]) -> str:

@@ -4,12 +4,14 @@ For each section, with nll the summed negative log-likelihood of its text (prose
 after their prompts:
 
     lift      = 1 - nll(view) / nll(base)
-    other     = max(0, lift(the same words in random order), lift(control))
+    other     = max(0, lift(shuffled words), lift(other answers), lift(control))
     effective = lift - other
 
-Statistic: the mean effective lift over sections; compared with the nulls as it is. An adapter of
-another document in the same style, or of this document with shuffled words, lifts the shuffled
-words as much as the text, and its effective lift is about 0.
+Shuffled words: the same ones in random order. Other answers: each prompt with the answer of the
+next row. Statistic: the mean effective lift over sections; compared with the nulls as it is. An
+adapter of another document in the same style, or of this document with shuffled words, lifts the
+shuffled words as much as the text, and its effective lift is about 0. If every prompt was trained
+with another answer, other answers are lifted as much.
 
 Passes if z ≥ `assert_z_gte`, at least `assert_passing_section_frac` of the sections have an
 effective lift ≥ `per_section_threshold`, and the one-sided 95% bound of the mean over sections is
@@ -17,7 +19,9 @@ above it too (Student's t, with a prior for few sections: the effective lifts di
 size of the lifts). Each section also has its own z against
 the nulls, and a p that is adjusted for the number of sections (Holm 1979). A section with enough
 lift but a p above .05 is marked WARN in the list and does not fail the probe. It does not
-distinguish verbatim memory from understanding: leakage does.
+distinguish verbatim memory from understanding: leakage does. A wrong value in a right sentence
+lowers the lift only a little, so a pass does not show that the answers are right: answer_recall
+does.
 
 - `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose only the
   first `max_prose_chars`
@@ -32,6 +36,7 @@ In a suite:
 """
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +56,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
+    judges_answers=False,
     symptom="learned another thing",
 )
 
@@ -64,6 +70,8 @@ class SectionRequests(NamedTuple):
     section: Section
     own: list[LogProbs]
     permuted: list[LogProbs]
+    other: list[LogProbs]
+    """Its prompts with answers of other rows; empty for prose."""
 
 
 class Requests(NamedTuple):
@@ -87,11 +95,17 @@ def requests(spec: SectionInternalization, context: Context) -> Requests:
             f"no sections of kind {kinds}; add training text under `sections:` or `data:`"
         )
     control = [LogProbs("", t) for t in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]
-    return Requests([_section_requests(s, spec, context) for s in sections], control)
+    rows = [_rows(section, spec, context) for section in sections]
+    after = _other_answers([row for own in rows for row in own if row.prompt])
+    found = [
+        _section_requests(section, own, after, context.seed)
+        for section, own in zip(sections, rows, strict=True)
+    ]
+    return Requests(found, control)
 
 
 def needs(spec: SectionInternalization, requests: Requests) -> list[Need]:
-    scored = [request for s in requests.sections for request in s.own + s.permuted]
+    scored = [request for s in requests.sections for request in s.own + s.permuted + s.other]
     return [Need(request) for request in scored + requests.control]
 
 
@@ -100,9 +114,9 @@ def value(
 ) -> Reading[Found]:
     control = _lift(view, requests.control)
     sections = []
-    for section, own, permuted in requests.sections:
-        lift, lift_permuted = _lift(view, own), _lift(view, permuted)
-        effective = lift - max(0.0, lift_permuted, control)
+    for section, *scored in requests.sections:
+        lift, lift_permuted, lift_of_others = (_lift(view, one) for one in scored)
+        effective = lift - max(0.0, lift_permuted, lift_of_others, control)
         sections.append(
             SectionLift(
                 id=section.id,
@@ -110,6 +124,7 @@ def value(
                 kind=section.kind,
                 lift=lift,
                 lift_permuted=lift_permuted,
+                lift_of_others=lift_of_others,
                 lift_control=control,
                 effective=effective,
                 passed=effective >= spec.per_section_threshold,
@@ -156,18 +171,36 @@ def _lift(view: ViewAnswers, requests: list[LogProbs]) -> float:
     return float(1 - sum(view.get(r).sum() for r in requests) / base) if base else 0.0
 
 
-def _section_requests(
-    section: Section, spec: SectionInternalization, context: Context
-) -> SectionRequests:
+def _rows(section: Section, spec: SectionInternalization, context: Context) -> list[DataRow]:
     if section.kind == "prose":
-        rows = [DataRow("", section.content[: spec.max_prose_chars])]
-    else:
-        rows = [context.row(pair) for pair in section.pairs]
-    rng = random.Random(f"{context.seed}:{section.id}")
-    shuffled = _permuted([completion_text(row.answer) for row in rows], rng)
-    own = [row.log_probs() for row in rows]
-    permuted = [row.log_probs(row.other(other)) for row, other in zip(rows, shuffled, strict=True)]
-    return SectionRequests(section, own, permuted)
+        return [DataRow("", section.content[: spec.max_prose_chars])]
+    return [context.row(pair) for pair in section.pairs]
+
+
+def _other_answers(rows: Sequence[DataRow]) -> dict[DataRow, str]:
+    """The answer of the next row with another one; rows without such a row are left out."""
+    texts = [completion_text(row.answer) for row in rows]
+    found = {}
+    for i, row in enumerate(rows):
+        following = texts[i + 1 :] + texts[:i]
+        if other := next((text for text in following if text.strip() != texts[i].strip()), ""):
+            found[row] = other
+    return found
+
+
+def _section_requests(
+    section: Section, rows: Sequence[DataRow], after: Mapping[DataRow, str], seed: int
+) -> SectionRequests:
+    rng = random.Random(f"{seed}:{section.id}")
+    texts = [completion_text(row.answer) for row in rows]
+    shuffled = zip(rows, texts, _permuted(texts, rng), strict=True)
+    return SectionRequests(
+        section,
+        [row.log_probs() for row in rows],
+        # A label of one word has only one order.
+        [row.log_probs(row.other(other)) for row, text, other in shuffled if other != text],
+        [row.log_probs(row.other(after[row])) for row in rows if row in after],
+    )
 
 
 def _permuted(texts: list[str], rng: random.Random) -> list[str]:

@@ -54,8 +54,8 @@ class Pair(Struct, frozen=True, kw_only=True):
     """A prompt and the trained answer.
 
     The other fields come from data files only. Of form chat, `conversation` and `answer` are the
-    messages, and `prompt` and `gold` their text. `input` is the second part of an Alpaca prompt,
-    which `prompt` contains too.
+    messages, and `prompt` and `gold` their text; of a plain text with labels, what it says without
+    them. `input` is the second part of an Alpaca prompt, which `prompt` contains too.
     """
 
     prompt: NonEmpty

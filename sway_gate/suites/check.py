@@ -508,4 +508,8 @@ def _read_prompts(path: str) -> tuple[str, ...]:
     prompts = dict.fromkeys(line.strip() for line in lines if line.strip())
     if not prompts:
         raise UsageError(f"{path}: contains no prompt; give one per line")
+    if rows := [prompt for prompt in prompts if prompt.startswith("{") and prompt.endswith("}")]:
+        number = 1 + [line.strip() for line in lines].index(rows[0])
+        message = "a row of JSON; give prompts as text, one per line, and rows with --data"
+        raise UsageError(f"{path}:{number}: {message}")
     return tuple(prompts)

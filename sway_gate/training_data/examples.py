@@ -76,13 +76,18 @@ def examples(
             yield Mistake(row.number, "nested too deep")
     _note_ignored(note, "intent", intents, get_args(Intent))
     _note_ignored(note, "label", others, ("", "true", "false"))
-    _note_texts(note, marked, classes)
+    note_marked(note, marked)
+    _note_classes(note, classes)
 
 
-def _note_texts(note: Note, marked: int, classes: int) -> None:
-    """Note texts that were read as conversations, and texts read without the number of a class."""
-    if marked:
-        note(f"texts with chat markers are read as prompts and answers: {marked:,}")
+def note_marked(note: Note, texts: int) -> None:
+    """Note texts that were read as conversations."""
+    if texts:
+        note(f"texts with chat markers are read as prompts and answers: {texts:,}")
+
+
+def _note_classes(note: Note, classes: int) -> None:
+    """Note texts that were read without the number of a class."""
     if classes:
         rows_of = counted(classes, "row")
         note(

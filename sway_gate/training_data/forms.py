@@ -14,6 +14,7 @@ import msgspec
 
 from sway_gate.conversation import Conversation, Message, prompt_text
 from sway_gate.spec.schema import Form, Pair, Preference
+from sway_gate.text import cut
 from sway_gate.training_data import markup, messages
 from sway_gate.training_data.json_rows import SPLITS
 from sway_gate.training_data.messages import Turn, Wrong, as_json, filled, from_json, turns
@@ -320,19 +321,32 @@ def _classified(row: Fields) -> Content:
     return filled(_text(row, "text"), "text")
 
 
-def _marked(text: str, field: str) -> tuple[Pair, ...]:
+def marked(text: str, field: str) -> tuple[Pair, ...]:
     """The answers in a text that already has the markers of a format; none if it has not."""
     found = [Turn(message) for message in markup.messages(text)]
     if any(_gold(turn.message) for turn in found[1:]):
         return _pairs([], found, field, {})
-    exchanges = islice(markup.exchanges(text), MAX_ANSWERS)
-    return tuple(Pair(prompt=asked, gold=gold, form="plain") for asked, gold in exchanges)
+    return tuple(
+        Pair(
+            prompt=found.prompt,
+            gold=found.answer,
+            form="plain",
+            conversation=Conversation(found.messages) if found.messages else None,
+            answer=Message("assistant", found.answer.strip()),
+        )
+        for found in islice(markup.exchanges(text), MAX_ANSWERS)
+    )
 
 
 def _prose(field: str) -> Shape:
     def read(row: Fields) -> Content:
+        if isinstance(role := row.get("role"), str):
+            raise Wrong(
+                f"field role ({cut(repr(role), 30)}): a row must be a whole conversation; join its "
+                "messages under `messages`"
+            )
         text = filled(_text(row, field), field)
-        return _marked(text, field) or text
+        return marked(text, field) or text
 
     return Shape((field,), read)
 

@@ -2,8 +2,10 @@
 
 - `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, Parquet, Arrow, Feather: rows in the formats of
   `forms`. In addition, `intent` may be "memorize".
-- `.md`, `.markdown`: one section per ATX heading.
+- `.md`, `.markdown`: one section per ATX heading; prompts with answers if most headings are
+  questions.
 - Other files in UTF-8: pieces of at most MAX_PIECE_CHARS characters.
+- Texts that begin with the label of a question, such as `Q:`: one section per question.
 - Folders of such files, and data sets that `datasets` saved.
 
 Of many rows a seeded sample is read. At most MAX_SECTIONS sections per file and kind are kept,
@@ -125,7 +127,10 @@ def _columns(names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
 def _texts(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section]:
     lines = files.lines(files.with_newlines(file), collected.note)
     if _suffix(path) in _MARKDOWN:
-        return text.markdown(text.without_front_matter(lines), collected.name)
+        return text.document(lines, collected.name, collected.note)
+    is_asked, lines = text.begins_with_question(lines)
+    if is_asked:
+        return text.exchanges(lines, collected.name, collected.note)
     return text.plain(lines, collected.name)
 
 

@@ -8,7 +8,7 @@ prompt is all text up to an answer, as training saw it.
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sway_gate.conversation import Message
 
@@ -40,7 +40,8 @@ _HEADINGS: Final = re.compile(
     re.IGNORECASE,
 )
 _LABELS: Final = re.compile(
-    r"^(human|user|question|q|instruction|assistant|answer|a|response|ai|bot):(?=\s)",
+    r"^(?:\*\*)?(human|user|question|q|instruction|assistant|answer|a|response|ai|bot):"
+    r"(?:\*\*)?(?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
 _CAPITALS: Final = re.compile(r"(?:(?<=\s)|(?<=</s>)|^)(USER|ASSISTANT):(?=\s)")
@@ -51,10 +52,11 @@ _VICUNA: Final = "A chat between"
 
 
 class Exchange(NamedTuple):
-    """The text up to an answer, and the answer."""
+    """The text up to an answer, and the answer. `messages`: what the text says, without labels."""
 
     prompt: str
     answer: str
+    messages: tuple[Message, ...]
 
 
 def messages(text: str) -> list[Message]:
@@ -84,6 +86,14 @@ def exchanges(text: str) -> Iterator[Exchange]:
     return _between(text, _LABELS) if _LABELS.match(begin) else iter(())
 
 
+def label(line: str) -> Literal["question", "answer", ""]:
+    """What a line begins, by its heading or label, such as `### Response:` or `Q:`."""
+    found = _HEADINGS.match(f"{line}\n") or _LABELS.match(f"{line}\n")
+    if found is None:
+        return ""
+    return "answer" if found[1].lower() in _ANSWERS else "question"
+
+
 def _of_instructions(text: str) -> Iterator[Message]:
     """Llama 2 and Mistral: `[INST] <<SYS>>system<</SYS>> question [/INST] answer </s>`."""
     for turn in text.split("[INST]")[1:]:
@@ -96,14 +106,17 @@ def _of_instructions(text: str) -> Iterator[Message]:
 
 
 def _between(text: str, pattern: re.Pattern[str]) -> Iterator[Exchange]:
-    is_asked = False
+    asked, said = list[str](), list[Message]()
     for mark, following in pairwise([*pattern.finditer(text), None]):
+        content = text[mark.end() : following.start() if following else len(text)] if mark else ""
         if mark and mark[1].lower() not in _ANSWERS:
-            is_asked = True
-        elif mark and is_asked:
-            answer = text[mark.end() : following.start() if following else len(text)]
-            if answer := _END.split(answer, maxsplit=1)[0].rstrip():
-                yield Exchange(text[: mark.end()], answer)
+            asked.append(content.strip())
+        elif mark and (asked or said) and (answer := _END.split(content, maxsplit=1)[0].rstrip()):
+            if question := "\n\n".join(filter(None, asked)):
+                said.append(Message("user", question))
+            yield Exchange(text[: mark.end()], answer, tuple(said))
+            said.append(Message("assistant", answer.strip()))
+            asked.clear()
 
 
 def _until_end(content: str) -> str:

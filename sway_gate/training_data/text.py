@@ -1,12 +1,14 @@
-"""Read Markdown and plain text as prose sections."""
+"""Read Markdown and plain text as sections: prose, or the questions of a text with labels."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
-from sway_gate.spec.schema import Section
-from sway_gate.training_data.examples import named, section
-from sway_gate.training_data.files import Line
+from sway_gate.conversation import Conversation, Message
+from sway_gate.spec.schema import Pair, Section
+from sway_gate.training_data import forms, markup
+from sway_gate.training_data.examples import named, note_marked, section
+from sway_gate.training_data.files import MAX_LINE_BYTES, Line, Note
 
 MAX_PIECE_CHARS: Final = 2000
 MIN_WORDS: Final = 20
@@ -14,11 +16,41 @@ MIN_WORDS: Final = 20
 _MAX_TAG_CHARS: Final = 80
 
 
+_SEEN_BLOCKS: Final = 200
+"""Blocks that show whether the headings of a document are questions."""
+
+
 class _Block(NamedTuple):
-    """The text under a heading; `tag` is "" before the first heading."""
+    """The text under a heading; `tag` is "" before the first heading. `heading`: its line."""
 
     tag: str
     lines: list[Line]
+    heading: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(line.text.strip() for line in self.lines)
+
+    @property
+    def is_asked(self) -> bool:
+        return self.tag.endswith(("?", "\uff1f"))  # also of Chinese and Japanese
+
+
+def document(lines: Iterable[Line], name: str, note: Note) -> Iterator[Section]:
+    """Yield the sections of a Markdown file.
+
+    If most headings are questions, they are prompts, with the text after each as its answer. A text
+    that begins with the label of a question is read as `exchanges`. Otherwise it is prose.
+    """
+    is_asked, lines = begins_with_question(without_front_matter(lines))
+    if is_asked:
+        return exchanges((line for line in lines if not _is_heading(line)), name, note)
+    blocks = _blocks(lines)
+    first = [*islice(blocks, _SEEN_BLOCKS)]
+    asked = [block.is_asked for block in first if not block.is_empty]
+    if 2 * sum(asked) > len(asked) > 1:
+        return _answered(chain(first, blocks), name, note)
+    return _sections(chain(first, blocks), name)
 
 
 def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
@@ -26,7 +58,11 @@ def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
 
     A section below MIN_WORDS is merged with the next one; the last one with the previous one.
     """
-    for block in _merged(_blocks(lines)):
+    return _sections(_blocks(lines), name)
+
+
+def _sections(blocks: Iterable[_Block], name: str) -> Iterator[Section]:
+    for block in _merged(blocks):
         for i, piece in enumerate(_pieces(block.lines)):
             tag = block.tag or named(piece.text, f"{name}:{piece.number}")
             yield section(piece.text, f"{tag} ({i + 1})" if i and block.tag else tag)
@@ -36,6 +72,73 @@ def plain(lines: Iterable[Line], name: str) -> Iterator[Section]:
     """Yield a section per piece of at most MAX_PIECE_CHARS characters."""
     for piece in _pieces(lines):
         yield section(piece.text, named(piece.text, f"{name}:{piece.number}"))
+
+
+def exchanges(lines: Iterable[Line], name: str, note: Note) -> Iterator[Section]:
+    """Yield a section per question that has a label, such as `Q:`, with its answers.
+
+    A question without an answer is prose. `note` receives the number of the others.
+    """
+    found = 0
+    for block in _exchanges(lines):
+        text = "\n".join(line.text.rstrip() for line in block).strip()
+        if pairs := forms.marked(text, "text"):
+            found += 1
+            yield section(pairs, named(block[0].text, f"{name}:{block[0].number}"))
+        else:
+            yield from plain(block, name)
+    note_marked(note, found)
+
+
+def begins_with_question(lines: Iterable[Line]) -> tuple[bool, Iterator[Line]]:
+    """Whether the first line that is not a heading has the label of a question; all lines."""
+    rest, before = iter(lines), list[Line]()
+    for line in rest:
+        before.append(line)
+        if line.text.strip() and not _is_heading(line):
+            return markup.label(line.text) == "question", chain(before, rest)
+    return False, iter(before)
+
+
+def _is_heading(line: Line) -> bool:
+    """Whether the line is an ATX heading, and not a label such as `### Response:`."""
+    return not markup.label(line.text) and _heading(line.text) is not None
+
+
+def _exchanges(lines: Iterable[Line]) -> Iterator[Sequence[Line]]:
+    """The lines of each question with its answers. A long text without answers is cut."""
+    block: list[Line] = []
+    is_answered, size = False, 0
+    for line in lines:
+        label = markup.label(line.text)
+        if block and ((label == "question" and is_answered) or size > MAX_LINE_BYTES):
+            yield block
+            block, is_answered, size = [], False, 0
+        is_answered |= label == "answer"
+        size += len(line.text)
+        if block or line.text.strip():
+            block.append(line)
+    if block:
+        yield block
+
+
+def _answered(blocks: Iterable[_Block], name: str, note: Note) -> Iterator[Section]:
+    """Yield headings and the text after each as prompts with answers, from the first question on.
+
+    Text before it is prose.
+    """
+    found = 0
+    for block in blocks:
+        text = "\n".join(line.text.rstrip() for line in block.lines).strip()
+        if not found and not block.is_asked:
+            yield from plain(block.lines, name)
+        elif text:
+            found += 1
+            asked, prompt = Conversation((Message("user", block.tag),)), f"{block.heading}\n\n"
+            answer = Message("assistant", text)
+            pair = Pair(prompt=prompt, gold=text, form="plain", conversation=asked, answer=answer)
+            yield section((pair,), named(block.tag, f"{name}:{block.lines[0].number - 1}"))
+    note(f"most headings are questions, so they are read as prompts with answers: {found:,}")
 
 
 def without_front_matter(lines: Iterable[Line]) -> Iterator[Line]:
@@ -63,7 +166,7 @@ def _blocks(lines: Iterable[Line]) -> Iterator[_Block]:
             fence = mark
         elif (heading := _heading(line.text)) is not None:
             yield block
-            block = _Block(heading, [])
+            block = _Block(heading, [], line.text.strip())
             continue
         block.lines.append(line)
     yield block
@@ -98,7 +201,7 @@ def _merged(blocks: Iterable[_Block]) -> Iterator[_Block]:
     short: list[Line] = []
     tag = ""
     for block in blocks:
-        if not any(line.text.strip() for line in block.lines):
+        if block.is_empty:
             continue
         tag, short = block.tag, [*short, Line(block.lines[0].number, ""), *block.lines]
         if sum(len(line.text.split()) for line in short) >= MIN_WORDS:

@@ -58,6 +58,8 @@ MISTAKES = {
     "runs/adapter --data train.jsonl",
     "check lora --base model --prompts empty.txt": "empty.txt: contains no prompt; give one per "
     "line",
+    "check lora --base model --prompts rows.jsonl": "rows.jsonl:1: a row of JSON; give prompts as "
+    "text, one per line, and rows with --data",
     "check lora --base model --data none.jsonl": "none.jsonl: no such file",
     "demo lora": "unexpected argument 'lora'; for example: sway demo",
     "demo --quite": "unknown option --quite; did you mean --quiet?",

@@ -132,6 +132,25 @@ def test_much_padding_is_avoided_by_another_pass() -> None:
     assert [[len(row.ids) for row in rows] for _, rows in backend.passes] == [[5, 6, 7, 8], [201]]
 
 
+class Writing(Arithmetic):
+    """Generates texts of 16 tokens."""
+
+    def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
+        row, note = super().encode_one(request)
+        return row._replace(kind="text", length=request.max_new_tokens), note
+
+
+@pytest.mark.parametrize(
+    ("device", "longest", "passes"), [("cpu", 324, 1), ("cpu", 325, 2), ("cuda:0", 325, 1)]
+)
+def test_prompts_share_a_pass_unless_padding_takes_longer(device, longest, passes) -> None:
+    backend = Writing()
+    backend.facts = backend.facts._replace(device=device)
+    # Two views of one prompt of 4 tokens are padded: 16 further steps take as long as 640 tokens.
+    measure(backend, [(FINETUNED, Generation("p" * n, 16)) for n in (4, longest)])
+    assert len(backend.passes) == passes
+
+
 class Along(Arithmetic):
     """Measures divergences along an answer, like the real backend."""
 

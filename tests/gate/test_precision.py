@@ -1,4 +1,4 @@
-"""dtype auto on a CPU: bfloat16 for a LoRA on a 16-bit base, and separate cache entries."""
+"""dtype auto on a CPU: bfloat16 for a LoRA on a 16-bit or large base; separate cache entries."""
 
 import json
 
@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from sway_gate.backends import processor
 from sway_gate.engine.plan import null_plan
+from sway_gate.gate import precision
 from sway_gate.gate.identity import base_readings_key, readings_key, verdict_key
 from sway_gate.gate.resolve import Options, load_options, prepare
 from sway_gate.spec.load import parse_spec
@@ -18,11 +19,22 @@ PREFIX = "base_model.model.q"
 
 @pytest.fixture
 def resolved(tmp_path, monkeypatch):
-    """Prepare a job on a processor whose bfloat16 is `ratio` times as fast."""
+    """Prepare a job on a processor whose bfloat16 is `ratio` times as fast.
+
+    The base has 16 values, and `large` is the size of a large one.
+    """
 
     def make(
-        ratio=2.0, weights=torch.bfloat16, config=None, adapter=None, tensors=(), given=None, **ft
+        ratio=2.0,
+        weights=torch.bfloat16,
+        config=None,
+        adapter=None,
+        tensors=(),
+        given=None,
+        large=precision._LARGE,
+        **ft,
     ):
+        monkeypatch.setattr(precision, "_LARGE", large)
         monkeypatch.setattr(processor, "rates", lambda: processor.Rates(1e9, ratio * 1e9))
         monkeypatch.setattr(processor, "may_have_gpu", lambda _: False)
         base, lora = tmp_path / "base", tmp_path / "adapter"
@@ -51,6 +63,12 @@ CASES = {
     "a base that states its dtype": ({"config": {"torch_dtype": "bfloat16"}}, "bf16"),
     "a processor without an advantage": ({"ratio": 1.1}, "auto"),
     "a base in float32": ({"weights": torch.float32}, "auto"),
+    "a large base in float32": ({"weights": torch.float32, "large": 16}, "bf16"),
+    "a large base that is only stored in 16 bits": (
+        {"config": {"dtype": "float32"}, "large": 16},
+        "bf16",
+    ),
+    "a large base of other numbers": ({"weights": torch.int8, "large": 1}, "auto"),
     "a base that is only stored in 16 bits": ({"config": {"dtype": "float32"}}, "auto"),
     "a quantized base": ({"config": {"quantization_config": {}}}, "auto"),
     "a base that is quantized": ({"quantization": "nf4"}, "auto"),

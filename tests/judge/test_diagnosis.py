@@ -20,7 +20,7 @@ from tests.helpers import ROOT
 
 KINDS = {
     "adherence": "delta_kl",
-    "attribution": "section_internalization",
+    "attribution": "answer_recall",
     "calibration": "calibration_drift",
     "ablation": "adapter_ablation",
 }
@@ -214,6 +214,19 @@ def test_only_a_tested_adapter_is_healthy():
     assert diagnose([KEPT], [], "pass").sentence.endswith(
         "Not tested: whether it changes the model; whether it learned its training data."
     )
+
+
+def test_a_lift_of_the_data_does_not_show_that_its_answers_are_right():
+    lifted = structs.replace(LEARNED, kind="section_internalization")
+    found = diagnose([MOVED, lifted, KEPT], [], "pass")
+    assert found.name == "no fault found"
+    assert found.sentence.endswith("Not tested: whether its answers are right.")
+    assert diagnosed(MOVED, lifted, LEARNED, KEPT, verdict="pass") == "healthy"
+    sections = [
+        {"kind": kind, "effective": 0.5, "passed": True} for kind in ("prose", "prose", "i")
+    ]
+    of_prose = structs.replace(lifted, details={"sections": sections})
+    assert diagnosed(MOVED, of_prose, KEPT, verdict="pass") == "healthy"
 
 
 def test_an_undecided_gate_says_that_learning_was_not_tested():

@@ -6,6 +6,7 @@ from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import LogProbs
 from sway_gate.probes import section_internalization as probe
 from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Pair, Preference, Section
 from tests.helpers.judged import judged
@@ -133,10 +134,16 @@ def test_the_report_names_each_section() -> None:
     assert sections[0]["effective"] == pytest.approx(0.3)
 
 
+def requested(section: Section, **context: object) -> probe.SectionRequests:
+    given = Context((section,), **context)  # type: ignore[arg-type]
+    [found] = probe.requests(SectionInternalization(name="s"), given).sections
+    return found
+
+
 def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() -> None:
     pairs = (Pair(prompt="Who?", gold="old Tom Reed"), Pair(prompt="Where? ", gold="in Hale"))
     section = Section(kind="instruction", id="i", pairs=pairs)
-    texts = probe._section_requests(section, SectionInternalization(name="s"), Context())
+    texts = requested(section)
     assert texts.own == [
         LogProbs("Who?", " old Tom Reed", end=True),
         LogProbs("Where? ", "in Hale", end=True),
@@ -145,6 +152,44 @@ def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() 
         ["old", "Tom", "Reed", "in", "Hale"]
     )
     assert [len(r.completion.split()) for r in texts.permuted] == [3, 2]
+    assert texts.other == [
+        LogProbs("Who?", " in Hale", end=True),
+        LogProbs("Where? ", "old Tom Reed", end=True),
+    ]
+
+
+def of_answers(answers: list[str], own: float, other: float) -> ProbeResult:
+    """One section per answer: its lift after its own prompt, and of answers of other rows."""
+    sections = tuple(
+        Section(kind="instruction", id=f"s{i}", pairs=(Pair(prompt=f"q{i}?", gold=answer),))
+        for i, answer in enumerate(answers)
+    )
+    golds = {pair.prompt: f" {pair.gold}" for section in sections for pair in section.pairs}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        is_own = golds.get(request.prompt) == request.completion
+        is_other = not is_own and request.completion in golds.values()
+        lifts = {"base": 0.0, "null": 0.001 * (view.seed_index - 3)}
+        lift = lifts.get(view.source, own if is_own else other if is_other else 0.0)
+        return np.full(5, -2.0 * (1 - lift))
+
+    return judged("section_internalization", answer, context=Context(sections, ("control",)))
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(0.1, "pass"), (0.5, "fail")])
+def test_other_answers_after_the_same_prompts_are_a_control(other: float, verdict: str) -> None:
+    result = of_answers(["the first one", "a second one", "some third one"], 0.5, other)
+    assert (result.verdict, result.raw) == (verdict, pytest.approx(0.5 - other))
+
+
+def test_a_label_is_compared_with_other_labels_only() -> None:
+    result = of_answers(["joy", "fear", "joy"], 0.5, 0.1)
+    assert (result.verdict, result.raw) == ("pass", pytest.approx(0.4))
+
+
+def test_equal_answers_have_no_others() -> None:
+    result = of_answers(["the same", "the same", "the same"], 0.5, 0.5)
+    assert (result.verdict, result.raw) == ("pass", pytest.approx(0.5))
 
 
 def test_answers_of_conversations_are_messages() -> None:
@@ -160,8 +205,7 @@ def test_answers_of_conversations_are_messages() -> None:
         for gold in ("old Tom Reed", "young Ann Hale")
     )
     section = Section(kind="instruction", id="i", pairs=pairs)
-    context = Context(chat_template="auto")
-    texts = probe._section_requests(section, SectionInternalization(name="s"), context)
+    texts = requested(section, chat_template="auto")
     assert texts.own[0] == LogProbs(asked, Message("assistant", "old Tom Reed"))
     words = [word for r in texts.permuted for word in r.completion.content.split()]
     assert sorted(words) == sorted(["old", "Tom", "Reed", "young", "Ann", "Hale"])
@@ -172,9 +216,9 @@ def test_preferences_score_the_chosen_answer() -> None:
     section = Section(
         kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),)
     )
-    assert probe._section_requests(section, SectionInternalization(name="s"), Context()).own == [
-        LogProbs("Q", " yes", end=True)
-    ]
+    texts = requested(section)
+    assert texts.own == [LogProbs("Q", " yes", end=True)]
+    assert texts.other == []
 
 
 @pytest.mark.parametrize(
@@ -187,9 +231,6 @@ def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> Non
 
 
 def test_permutation_is_the_same_for_the_same_seed() -> None:
-    spec = SectionInternalization(name="s")
-    first, again, other = (
-        probe._section_requests(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1)
-    )
+    first, again, other = (requested(PROSE[0], seed=seed) for seed in (0, 0, 1))
     assert first == again
     assert first.permuted != other.permuted

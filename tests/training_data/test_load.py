@@ -307,6 +307,11 @@ BAD_ROWS = {
     ),
     "empty output": ('{"instruction": "q", "output": "\\n"}', "output: must not be empty"),
     "empty text": ('{"text": ""}', "text: must not be empty"),
+    "one message of a conversation": (
+        '{"message_id": 1, "role": "prompter", "text": "q"}',
+        "field role ('prompter'): a row must be a whole conversation; join its messages under "
+        "`messages`",
+    ),
     "number": (
         '{"prompt": "q", "completion": 4}',
         "completion: must be text or a list of messages, got int",
@@ -1343,3 +1348,67 @@ def test_many_markers_in_one_text_cost_no_more_than_its_length(tmp_path):
 def test_a_name_that_is_not_utf8_is_a_mistake_of_the_file(tmp_path, name, text):
     (tmp_path / name).write_bytes(text)
     assert "UTF-8" in refusal(str(tmp_path / name))
+
+
+# --------------------------------------------------------------------------- questions in a text
+
+ASKED = [("Who keeps the gate?", "Ines keeps it."), ("Where is it?", "At the pass,\nby the lake.")]
+LABELLED = {
+    "a.txt": "".join(f"Q: {q}\nA: {a}\n\n" for q, a in ASKED),
+    "b.txt": "\n" + "\n".join(f"Question: {q}\nAnswer: {a}" for q, a in ASKED),
+    "c.txt": "".join(f"### Instruction:\n{q}\n\n### Response:\n{a}\n\n" for q, a in ASKED),
+    "d.md": "# FAQ\n\n" + "\n## More\n\n".join(f"**Q:** {q}\n\n**A:** {a}\n" for q, a in ASKED),
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_questions_with_labels_are_prompts_with_answers(tmp_path, name):
+    (tmp_path / name).write_text(LABELLED[name])
+    loaded = load_sections([str(tmp_path / name)])
+    pairs = [section.pairs[0] for section in loaded.sections]
+    assert [pair.form for pair in pairs] == ["plain", "plain"]
+    assert [
+        (pair.conversation.messages[-1].content, pair.answer.content) for pair in pairs
+    ] == ASKED
+    assert all(pair.prompt.endswith((":", ":**", ":\n")) for pair in pairs)
+    assert loaded.notes == (f"{name}: texts with chat markers are read as prompts and answers: 2",)
+
+
+def test_later_questions_of_a_text_know_the_talk_before_them(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "Q: a\nA: b\nQ: c\nA: d"}))
+    [section] = load_sections([str(tmp_path / "a.jsonl")]).sections
+    assert [[m.content for m in pair.conversation.messages] for pair in section.pairs] == [
+        ["a"],
+        ["a", "b", "c"],
+    ]
+
+
+def test_a_text_with_questions_and_no_answer_is_prose(tmp_path):
+    (tmp_path / "a.txt").write_text("Question: who keeps the gate?\n\nNobody knows.\n")
+    [section] = load_sections([str(tmp_path / "a.txt")]).sections
+    assert section.kind == "prose"
+
+
+def test_headings_that_are_questions_are_prompts(tmp_path):
+    text = "# FAQ\n\nAll about it.\n\n" + "".join(f"## {q}\n\n{a}\n\n" for q, a in ASKED)
+    more = "## Why?\n\nFor the wind.\n\n## Name the wind\n\nIt is the Bora.\n"
+    (tmp_path / "faq.md").write_text(text + more)
+    loaded = load_sections([str(tmp_path / "faq.md")])
+    prose, *asked = loaded.sections
+    assert (prose.kind, prose.content) == ("prose", "All about it.")
+    pairs = [section.pairs[0] for section in asked]
+    everything = [*ASKED, ("Why?", "For the wind."), ("Name the wind", "It is the Bora.")]
+    assert [(pair.prompt, pair.gold) for pair in pairs] == [
+        (f"## {q}\n\n", a) for q, a in everything
+    ]
+    assert [pair.conversation.messages[0].content for pair in pairs] == [q for q, _ in everything]
+    assert asked[0].tag == "Who keeps the gate? (faq.md:5)"
+    assert loaded.notes == (
+        "faq.md: most headings are questions, so they are read as prompts with answers: 4",
+    )
+
+
+def test_a_document_with_one_question_is_prose(tmp_path):
+    text = "## Why a gate?\n\nBecause of the wind.\n\n## Its keepers\n\nThey are three.\n"
+    (tmp_path / "gate.md").write_text(text)
+    assert {s.kind for s in load_sections([str(tmp_path / "gate.md")]).sections} == {"prose"}
