@@ -1170,8 +1170,8 @@ five checks with data agree with the gates.
 - estate-pissa-raw is "diverged or broken", with the advice of a lower learning rate. Nothing says
   that a conversion may be missing.
 
-**Speed.** `bias: lora_only` runs one view at a time also on a base without biases, where the
-adapter has no bias: haiku-two-lines took 60 s. The trained tokens of haiku-tokens-r8 took 138 s.
+**Speed.** `bias: lora_only` runs one view at a time also on a base without biases, where the file
+has no bias and the adapter is an ordinary LoRA. The machine was shared, so no times are given.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
