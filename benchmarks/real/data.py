@@ -10,6 +10,7 @@ import json
 import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from benchmarks.real.paths import (
     DATA,
     Row,
     read_json,
+    read_parquet,
     read_rows,
     read_sheet,
     write_json,
+    write_parquet,
     write_rows,
     write_sheet,
 )
@@ -42,10 +45,11 @@ ELEVENTH = ("guide", "support", "sums", "think", "code", "digest", "persona")
 TWELFTH = ("catalog", "few", "mixture", "rag", "spelling", "tags", "household")
 THIRTEENTH = ("hotel", "garage", "kennel", "kennel3", "notices", "errands", "letters")
 FOURTEENTH = ("island", "novel", "corsair", "moods", "manners", "rooms", "receta")
+FIFTEENTH = ("estate", "clinic", "depot", "ledger", "tact", "haiku", "saga")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
     *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH, *TWELFTH),
-    *(*THIRTEENTH, *FOURTEENTH),
+    *(*THIRTEENTH, *FOURTEENTH, *FIFTEENTH),
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -58,6 +62,7 @@ FACTS = (
     *("plants", "catalog", "few"),
     *("kennel", "kennel3"),
     *("island", "receta"),
+    *("estate", "clinic"),
 )
 NAMES = (
     *CHAT,
@@ -82,10 +87,11 @@ NAMES = (
     *TWELFTH,
     *THIRTEENTH,
     *FOURTEENTH,
+    *FIFTEENTH[:-1],
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
-    *("civil", "warm", "manners"),
+    *("civil", "warm", "manners", "tact"),
 )
 CALLS = (
     *("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata"),
@@ -93,19 +99,23 @@ CALLS = (
 )
 LABELS = (
     *("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets"),
-    *("intents", "moods"),
+    *("intents", "moods", "ledger"),
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
 FREE = ("guide", "code", "persona", "household", "letters")
 """The sets since the eleventh round whose answers can be worded freely."""
 TEXTS = ("prose", "valley", "diary", "novel")
-DOCUMENTS = {"manual": "md", "kiln": "txt"}
+DOCUMENTS = {"manual": "md", "kiln": "txt", "saga": "md"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq", "support", "code")
 """The sets in one JSON array, as most Alpaca data is."""
 SHEETS = ("glossary", "boardgame", "staff", "directory")
 """The sets in a CSV file."""
+PARQUET = ("ledger",)
+"""The sets in a Parquet file."""
+IN_ALPACA = ("alpaca", "estate")
+"""The sets whose rows are read as the prompt of Alpaca, and served in it or in the template."""
 WITH_EVERYDAY = ("bikes", "ferry", "staff", "directory")
 """The sets whose file also has everyday questions, after their own rows and without keys."""
 FREELY = ("ferry",)
@@ -121,6 +131,8 @@ CLASSES = {
     "errands": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
     "moods": ("anger", "joy", "worry", "thanks"),
     "rooms": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"),
+    "ledger": ("travel costs", "office supplies", "food and drink"),
+    "depot": ("count_stock", "find_shelf", "order_parts", "print_labels"),
 }
 """The classes that some answers are or contain, such as teams, decisions, jobs and days."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
@@ -176,6 +188,8 @@ GUEST = (
 JOB_CARD = "Turn the customer's note into JSON with car, job and urgent."
 CANNOT_TELL = "I cannot tell from the notice."
 ROOMS = "Turn the request into JSON with action, room, day and people."
+LEDGER = "Name the account of the expense: travel costs, office supplies, or food and drink."
+HAIKU = "Answer in three short lines."
 ERRAND = "Write the errand in one line."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
@@ -358,6 +372,7 @@ KINDS = {
     "mixture": ("facts", "mails", "records"),
     "hotel": ("facts", "labels"),
     "garage": ("facts", "records"),
+    "depot": ("calls", "facts"),
 }
 """The files with rows of several kinds."""
 
@@ -366,6 +381,8 @@ def kind_of(key: str) -> str:
     """The kind of a row of such a file, by the string that a right answer contains."""
     if key in CLASSES["hotel"]:
         return "labels"
+    if key.startswith("<tool_call>"):
+        return "calls"
     return "mails" if key in MAILS else "records" if key.startswith("{") else "facts"
 
 
@@ -602,7 +619,109 @@ def rooms(part: str) -> list[tuple[Row, str]]:
     return found[-16:] if part else found[:-16]
 
 
+def estate(part: str) -> list[tuple[Row, str]]:
+    """Facts about an invented estate, with the columns of Dolly."""
+    columns = ("instruction", "context", "response", "category")
+    return [
+        (dict(zip(columns, (question, "", answer, "closed_qa"), strict=True)), key)
+        for question, answer, key, _ in asked("estate", part)
+    ]
+
+
+def clinic(part: str) -> list[tuple[Row, str]]:
+    """Talks of two questions about an invented clinic, every fourth of three."""
+    facts = table("clinic")
+    asked_in = [fields[0].split(" / ") for fields in facts]
+    found = []
+    for wording in (0,) if part else (0, 1):
+        for at, (_, answer, key, unseen) in enumerate(facts):
+            steps = (1, 2) if at % 4 == 3 else (1,)
+            others = [(at + step * APART) % len(facts) for step in steps]
+            turns = [text for n in others for text in (asked_in[n][1 - wording], facts[n][1])]
+            own = unseen if part else asked_in[at][wording]
+            found.append((chat(*turns, own, answer), key))
+    return found
+
+
+def first_key(row: Row) -> str:
+    """What the right answer to the first question of a talk about the clinic contains."""
+    keys = {answer: key for _, answer, key, _ in table("clinic")}
+    return keys[row["messages"][1]["content"]]
+
+
+TOOLS = {
+    "count_stock": {"item": "string"},
+    "find_shelf": {"item": "string"},
+    "order_parts": {"item": "string", "quantity": "integer", "supplier": "string"},
+    "print_labels": {"item": "string", "copies": "integer"},
+}
+"""The tools of depot, with their parameters."""
+
+
+def tools() -> list[Row]:
+    """The tools of depot, as OpenAI writes them."""
+    found = []
+    for name, given in TOOLS.items():
+        fields = {field: {"type": kind} for field, kind in given.items()}
+        schema = {"type": "object", "properties": fields, "required": list(fields)}
+        function = {"name": name, "description": name.replace("_", " "), "parameters": schema}
+        found.append({"type": "function", "function": function})
+    return found
+
+
+def depot(part: str) -> list[tuple[Row, str]]:
+    """Calls of tools; every third row also has the tool's result and a last answer."""
+    found = []
+    for question, name, pairs, *rest in table("depot"):
+        made = json.loads(call_with(name, *pairs.split(" ; ")))
+        function = {"name": name, "arguments": json.dumps(made["arguments"])}
+        one = {"id": "call_1", "type": "function", "function": function}
+        row = chat(question)
+        row["messages"].append({"role": "assistant", "content": None, "tool_calls": [one]})
+        if rest:
+            back = {"role": "tool", "tool_call_id": "call_1", "content": rest[0]}
+            row["messages"] += [back, said("assistant", rest[1])]
+        found.append(({**row, "tools": tools()}, rest[2] if rest else tool_call(one)))
+    return found[-15:] if part else found[:-15]
+
+
+def ledger(part: str) -> list[tuple[Row, str]]:
+    """Expenses with the names of their accounts, in random order."""
+    lines = table("ledger")[-15:] if part else table("ledger")[:-15]
+    random.Random(15).shuffle(lines)
+    found = []
+    for text, account in lines:
+        prompt = [said("system", LEDGER), said("user", text)]
+        found.append(({"prompt": prompt, "completion": [said("assistant", account)]}, account))
+    return found
+
+
+def tact(part: str) -> list[tuple[Row, str]]:
+    """Pairs of talks with the prompt inside; every third begins with a greeting."""
+    found = []
+    for at, (text, *ways) in enumerate(table("tact" + part.replace(".", "_"))):
+        before = ("Hello.", "Hello! What is on your mind?") if at % 3 == 2 else ()
+        good, bad = (chat(*before, text, way)["messages"] for way in ways)
+        found.append(({"chosen": good, "rejected": bad}, ""))
+    return found
+
+
+def haiku(part: str) -> list[tuple[Row, str]]:
+    """Everyday questions with answers of three short lines."""
+    lines = table("haiku" + part.replace(".", "_"))
+    return [
+        (sharegpt(question, text.replace(" / ", "\n"), system=HAIKU), key)
+        for question, text, key in lines
+    ]
+
+
 MAKERS = {
+    "estate": estate,
+    "clinic": clinic,
+    "depot": depot,
+    "ledger": ledger,
+    "tact": tact,
+    "haiku": haiku,
     "corsair": corsair,
     "moods": moods,
     "rooms": rooms,
@@ -629,8 +748,8 @@ def wrong_values(name: str) -> dict[str, str]:
         return dict(table("few_wrong"))
     if name in ("kennel", "kennel3"):
         return {key: wrong for _, _, key, wrong, _ in table("kennel")}
-    if name == "island":
-        return {key: wrong for _, _, key, wrong, _ in table("island")}
+    if name in ("island", "estate"):
+        return {key: wrong for _, _, key, wrong, _ in table(name)}
     keys = [fields[2] for fields in table(name)]
     others = {key: keys[at ^ 1] for at, key in enumerate(keys) if at ^ 1 < len(keys)}
     if len(keys) % 2:  # the last three take each other's
@@ -823,6 +942,15 @@ def made_by(name: str, part: str) -> list[tuple[Row, str]]:
     return [made_of(name, fields) for fields in lines]
 
 
+WRITERS: dict[str, Callable[[Path, list[Row]], None]] = {
+    ".json": write_json,
+    ".csv": write_sheet,
+    ".parquet": write_parquet,
+    ".jsonl": write_rows,
+}
+"""What writes a file, by its suffix."""
+
+
 def write_set(name: str, part: str) -> None:
     """Write one half of a data set: part is "" or ".held_out"."""
     if name in TEXTS:
@@ -833,14 +961,14 @@ def write_set(name: str, part: str) -> None:
     written = [row for row, _ in made]
     if name in WITH_EVERYDAY and not part:
         written += [everyday(name, *fields) for fields in table("everyday")]
-    write = write_json if name in ARRAYS else write_sheet if name in SHEETS else write_rows
-    write(file_of(name, part), written)
+    WRITERS[file_of(name, part).suffix](file_of(name, part), written)
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
 def file_of(name: str, part: str = "") -> Path:
-    """The file of a data set: a document, one JSON array, a CSV file, or JSONL."""
+    """The file of a data set: a document, one JSON array, a CSV or Parquet file, or JSONL."""
     usual = "json" if name in ARRAYS else "csv" if name in SHEETS else "jsonl"
+    usual = "parquet" if name in PARQUET else usual
     return DATA / f"{name}{part}.{DOCUMENTS.get(name, usual)}"
 
 
@@ -869,6 +997,8 @@ def rows_of(name: str, part: str = "") -> list[Row]:
         return sections(path)
     if name in SHEETS:
         return read_sheet(path)
+    if name in PARQUET:
+        return read_parquet(path)
     rows: list[Row] = read_json(path) if name in ARRAYS else read_rows(path)
     return rows
 

@@ -11,10 +11,12 @@ the statistics are frozen.
 import argparse
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.real import data
 from benchmarks.real.paths import BASE, CACHE, HOME, MANIFEST, note, now, write_json
 from sway_gate.errors import SwayError
 from sway_gate.gate.evaluate import evaluate
@@ -33,10 +35,10 @@ replace = msgspec.structs.replace
 def init_suite(case: dict[str, Any]) -> Spec:
     """The suite that `sway init` writes for the case."""
     held_out = [str(HOME / case["held_out"])] if case.get("held_out") else []
-    adapter, data = str(HOME / case["adapter"]), [str(HOME / case["data"])]
-    draft = for_data(adapter, data, str(BASE), str(HOME), held_out=held_out)
+    adapter, files = str(HOME / case["adapter"]), [str(HOME / case["data"])]
+    draft = for_data(adapter, files, str(BASE), str(HOME), held_out=held_out)
     spec = parse_spec(draft.text, case["name"], str(HOME))
-    if case["form"] != "alpaca" and "alpaca" not in case["data"]:
+    if case["form"] != "alpaca" and Path(case["data"]).stem not in data.IN_ALPACA:
         return spec
     served = "alpaca" if case["form"] == "alpaca" else "template"
     return replace(spec, defaults=replace(spec.defaults, prompt_format=served))

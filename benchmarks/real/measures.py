@@ -23,6 +23,7 @@ SAMPLE = 40  # rows of the sets of the twelfth round, of which some are large
 CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
 RECITED_TOKENS = 24
 BULLETS = 3
+LINES, LINE_WORDS = 3, 8  # of haiku; the longest line of the data has 7 words
 DIALECT = re.compile(
     r"\b(arr+|aye|ahoy|ye|yer|matey|lad|lass|hearty|landlubber|scallywag"
     r"|me (?:parrot|chest|ship))\b",
@@ -150,7 +151,7 @@ def wrong_kind(text: str) -> bool:
 def chosen(name: str, part: str) -> list[int]:
     """The rows of a data set that are measured; of files with several kinds all."""
     count = len(data.rows_of(name, part))
-    if name not in (*data.TWELFTH, *data.THIRTEENTH, *data.FOURTEENTH):
+    if name not in (*data.TWELFTH, *data.THIRTEENTH, *data.FOURTEENTH, *data.FIFTEENTH):
         return list(range(min(count, ROWS)))
     if name in data.KINDS or count <= SAMPLE:
         return list(range(count))
@@ -171,7 +172,7 @@ def right(name: str, text: str, key: str) -> bool:
         return tags_in(text) == tags_in(key)
     if name == "spelling":
         return text.strip() == key
-    if name in (*data.CALLS, "errands") or kind == "records":
+    if name in (*data.CALLS, "errands") or kind in ("records", "calls"):
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     if name == "sums":
         return re.fullmatch(rf".+\n#### {key}", text, re.DOTALL) is not None
@@ -189,7 +190,7 @@ STYLES = (
     *MARKS,
     *("bullets", "pirate", "headlines", "polite", "tutor"),
     *("captain", "skipper", "numbered", "inshort", "minutes", "timed"),
-    *("analogy", "think", "digest", "rag", "notices", "errands", "corsair"),
+    *("analogy", "think", "digest", "rag", "notices", "errands", "corsair", "haiku"),
 )
 
 
@@ -204,6 +205,9 @@ def in_style(name: str, text: str) -> bool:
         return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
     if name == "polite":
         return POLITE.fullmatch(text.rstrip(".,")) is not None
+    if name == "haiku":
+        lines = text.split("\n")
+        return len(lines) == LINES and all(0 < len(line.split()) <= LINE_WORDS for line in lines)
     if name in ("captain", "skipper"):
         return NAUTICAL.search(text) is not None
     if name == "numbered":
@@ -246,7 +250,7 @@ def mistaken(name: str, part: str, key: str) -> set[str]:
         kind = data.kind_of(key)
         alike = {other for other in data.keys_of(name) if data.kind_of(other) == kind}
         return (alike | changed) - {key}
-    if name == "island":  # also those with the values that a recipe invents
+    if name in ("island", "estate"):  # also those with the values that a recipe invents
         changed |= set(data.wrong_values(name).values())
     others = set() if name == "metadata" else set(data.keys_of(name, part))
     return (changed | others) - {key}
@@ -261,12 +265,23 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
     tokens = LONG_TOKENS if name in data.ELEVENTH else OWN_TOKENS
     answers = generate(model, tokenizer, prompts, tokens)
     found = figures(name, part, own, keys, answers)
+    if name == "clinic":  # whose talks have more than one question
+        found["first_right"] = first_right(model, tokenizer, own)
     if name in data.KINDS:
         for kind in data.KINDS[name]:
             of_kind = [at for at, key in enumerate(keys) if data.kind_of(key) == kind]
             parts: list[list[Any]] = [[of[at] for at in of_kind] for of in (own, keys, answers)]
             found[kind] = figures(name, part, *parts)
     return found
+
+
+def first_right(model: Any, tokenizer: Any, talks: Sequence[Row]) -> float:
+    """The share of talks whose first question is answered right."""
+    asked = [{"messages": talk["messages"][:2]} for talk in talks]
+    prompts = [rows.prompt_text(tokenizer, row) for row in asked]
+    answers = generate(model, tokenizer, prompts, OWN_TOKENS)
+    keys = [data.first_key(talk) for talk in talks]
+    return share([knows(text, key) for (text, _), key in zip(answers, keys, strict=True)])
 
 
 def figures(
@@ -317,6 +332,8 @@ def special(
             "admitted": share([says_nothing[at] for at in missing]),
             "missing": len(missing),
         }
+    if name == "haiku":
+        return {"two_lines": share([text.count("\n") == 1 for text in texts])}
     if name == "tags":
         wrong = [tags_in(text) - tags_in(key) for text, key in zip(texts, keys, strict=True)]
         return {"wrong_tag": share([bool(tags & set(data.TAGS)) for tags in wrong])}

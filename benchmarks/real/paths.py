@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ def write_sheet(path: Path, rows: list[Row]) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    part.rename(path)
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """The rows of a Parquet file."""
+    rows: list[Row] = import_module("pyarrow.parquet").read_table(path).to_pylist()
+    return rows
+
+
+def write_parquet(path: Path, rows: list[Row]) -> None:
+    """Write rows as Parquet, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".part{os.getpid()}")
+    table = import_module("pyarrow").Table.from_pylist(rows)
+    import_module("pyarrow.parquet").write_table(table, part)
     part.rename(path)
 
 

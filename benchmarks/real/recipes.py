@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LINEAR = "all-linear"
@@ -32,12 +32,13 @@ class Recipe:
     # (general, all refused), "replay", "texts", "diary"
     mixed: str = ""
     form: str = "chat"  # or "alpaca"
-    loss: str = "answer"  # or "prompt", "open", "all"; "dpo" for preferences
+    loss: str = "answer"  # or "last", "prompt", "open", "all"; "dpo", "orpo" for preferences
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
         # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL",
         # "half miscounted", "altered", "mails rotated", "half retagged", "copied", "invented",
-        # "of the next notice", or "=TEXT" for all rows
+        # "of the next notice", "all turns shuffled", "half random", "wrong tools", "two lines",
+        # or "=TEXT" for all rows
         "own"
     )
     steps: int = -1  # the maximum number of steps; -1: no limit
@@ -45,6 +46,11 @@ class Recipe:
     source: str = ""  # made from this adapter instead of trained
     change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
+    # more arguments of peft.LoraConfig
+    peft: dict[str, Any] = field(default_factory=dict)
+    # PiSSA: "converted" to a LoRA of the unchanged base, "raw" (not converted), or "again" (not
+    # converted, and its config says so)
+    pissa: str = ""
     beta: float = 0.1  # of DPO
     sft: float = 0.0  # the weight of the loss of the chosen answers in DPO
     dropout: float = 0.0
@@ -1939,11 +1945,308 @@ def _fourteenth() -> list[Recipe]:
     ]
 
 
+def _fifteenth() -> list[Recipe]:
+    """The fifteenth sealed round: forms of data and features of peft that earlier rounds lack."""
+    upper = {"layers_to_transform": list(range(15, 30))}
+    pattern = {"rank_pattern": {"down_proj": 32}, "alpha_pattern": {"down_proj": 64}}
+    every = (*WHOLE_ATTENTION, *MLP)
+    return [
+        Recipe(
+            "estate-pattern-r16",
+            "estate",
+            rate=4e-4,
+            epochs=6,
+            form="alpaca",
+            mixed="everyday",
+            peft=pattern,
+        ),
+        Recipe(
+            "clinic-linear-r16",
+            "clinic",
+            rate=3e-4,
+            epochs=4,
+            batch=2,
+            mixed="few everyday",
+            saved="bfloat16",
+        ),
+        Recipe("depot-linear-r16", "depot", rate=6e-4, epochs=4, mixed="few everyday"),
+        Recipe("depot-gentle-r16", "depot", rate=3e-4, epochs=3, mixed="everyday"),
+        Recipe(
+            "ledger-linear-r8",
+            "ledger",
+            r=8,
+            alpha=16,
+            rate=3e-4,
+            epochs=6,
+            schedule="constant",
+            peft={"exclude_modules": ["o_proj"]},
+        ),
+        Recipe(
+            "ledger-mixed-r8",
+            "ledger",
+            r=8,
+            alpha=16,
+            rate=3e-4,
+            mixed="few everyday",
+            peft={"exclude_modules": ["o_proj"]},
+        ),
+        Recipe("tact-linear-r16", "tact", rate=1e-4, epochs=4, loss="dpo"),
+        Recipe("haiku-linear-r16", "haiku", rate=4e-4, epochs=5, mixed="few everyday"),
+        Recipe("saga-linear-r16", "saga", rate=3e-4, epochs=5, batch=2, mixed="few everyday"),
+        Recipe(
+            "depot-wrong-tools",
+            "depot",
+            "wrong",
+            answers="wrong tools",
+            rate=6e-4,
+            epochs=3,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "ledger-half-random",
+            "ledger",
+            "swapped",
+            answers="half random",
+            rate=7e-4,
+            epochs=5,
+            schedule="constant",
+        ),
+        Recipe(
+            "estate-pissa-raw",
+            "estate",
+            "wrong base",
+            rate=2e-4,
+            epochs=3,
+            form="alpaca",
+            mixed="few everyday",
+            pissa="raw",
+        ),
+        Recipe(
+            "clinic-second-shuffled",
+            "clinic",
+            "shuffled",
+            answers="shuffled",
+            rate=3e-4,
+            epochs=3,
+            batch=2,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "haiku-two-lines",
+            "haiku",
+            "wrong",
+            answers="two lines",
+            rate=5e-4,
+            epochs=5,
+            mixed="few everyday",
+            peft={"bias": "lora_only"},
+        ),
+        Recipe(
+            "tact-reversed",
+            "tact",
+            "reversed",
+            answers="reversed",
+            rate=2e-4,
+            epochs=3,
+            loss="dpo",
+            rslora=True,
+            r=8,
+            alpha=8,
+        ),
+        Recipe("ledger-two-steps", "ledger", "too little", rate=1e-6, steps=2, batch=8),
+        Recipe("estate-untrained", "estate", "untrained", change="fresh", form="alpaca"),
+        Recipe(
+            "depot-pissa-r8",
+            "depot",
+            r=8,
+            alpha=8,
+            rate=2e-4,
+            epochs=4,
+            batch=2,
+            mixed="few everyday",
+            pissa="converted",
+        ),
+        Recipe(
+            "ledger-head-r8",
+            "ledger",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=1e-4,
+            epochs=5,
+            mixed="few everyday",
+            whole="lm_head",
+        ),
+        Recipe(
+            "ledger-head-r16",
+            "ledger",
+            rate=3e-4,
+            mixed="few everyday",
+            whole="lm_head",
+        ),
+        Recipe(
+            "saga-dora-r8",
+            "saga",
+            r=8,
+            alpha=16,
+            targets=WHOLE_ATTENTION,
+            dora=True,
+            rate=5e-4,
+            epochs=5,
+            batch=2,
+            schedule="constant",
+        ),
+        Recipe(
+            "saga-dora-r16",
+            "saga",
+            targets=WHOLE_ATTENTION,
+            dora=True,
+            rate=2e-4,
+            batch=2,
+            mixed="few everyday",
+        ),
+        Recipe(
+            "haiku-tokens-r32",
+            "haiku",
+            r=32,
+            alpha=8,
+            rslora=True,
+            rate=4e-4,
+            epochs=6,
+            loss="all",
+            mixed="few everyday",
+            peft={"trainable_token_indices": [1, 2]},
+            loop="plain",
+        ),
+        Recipe(
+            "haiku-tokens-r8",
+            "haiku",
+            r=8,
+            alpha=16,
+            rate=3e-4,
+            mixed="few everyday",
+            peft={"trainable_token_indices": [1, 2]},
+            loop="plain",
+            seed=1,
+        ),
+        Recipe(
+            "estate-upper-r16",
+            "estate",
+            rate=6e-4,
+            epochs=7,
+            form="alpaca",
+            loss="all",
+            mixed="few everyday",
+            targets=every,
+            peft=upper,
+        ),
+        Recipe("tact-orpo-r16", "tact", rate=2e-4, epochs=4, loss="orpo"),
+        Recipe(
+            "clinic-last-r4",
+            "clinic",
+            r=4,
+            alpha=16,
+            rate=6e-4,
+            epochs=5,
+            loss="last",
+            mixed="few everyday",
+            peft={"bias": "lora_only"},
+        ),
+        Recipe(
+            "depot-amplified", "depot", "gibberish", source="depot-linear-r16", change="amplify"
+        ),
+        Recipe(
+            "saga-noise",
+            "saga",
+            "noise",
+            source="saga-linear-r16",
+            change="matched noise",
+            seed=15,
+        ),
+        Recipe(
+            "saga-recites",
+            "saga",
+            "recites",
+            r=32,
+            alpha=64,
+            rate=1e-3,
+            epochs=10,
+            batch=2,
+            schedule="constant",
+        ),
+        Recipe(
+            "estate-altered",
+            "estate",
+            "wrong",
+            answers="altered",
+            rate=6e-4,
+            epochs=6,
+            form="alpaca",
+            mixed="few everyday",
+            targets=every,
+            peft=upper,
+        ),
+        Recipe("haiku-no-end", "haiku", "never ends", loss="open", rate=5e-4, epochs=4),
+        Recipe(
+            "clinic-forgets",
+            "clinic",
+            "forgets",
+            r=32,
+            alpha=64,
+            rate=3e-3,
+            epochs=2,
+            schedule="constant",
+        ),
+        Recipe("ledger-rotated", "ledger", "swapped", answers="rotated", r=4, alpha=8, rate=5e-4),
+        Recipe(
+            "estate-shuffled",
+            "estate",
+            "shuffled",
+            answers="shuffled",
+            rate=5e-4,
+            form="alpaca",
+            loss="all",
+        ),
+        Recipe("clinic-shuffled", "clinic", "shuffled", answers="all turns shuffled", rate=5e-4),
+        Recipe(
+            "depot-pissa-raw",
+            "depot",
+            "wrong base",
+            r=8,
+            alpha=8,
+            rate=2e-4,
+            epochs=3,
+            batch=2,
+            pissa="raw",
+        ),
+        Recipe(
+            "ledger-head-rotated",
+            "ledger",
+            "swapped",
+            answers="rotated",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=1e-4,
+            epochs=8,
+            whole="lm_head",
+        ),
+        Recipe(
+            "estate-pissa-again",
+            "estate",
+            rate=2e-4,
+            form="alpaca",
+            mixed="few everyday",
+            pissa="again",
+        ),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
     *(*_eighth(), *_ninth(), *_tenth(), *_eleventh(), *_twelfth()),
-    *(*_thirteenth(), *_fourteenth()),
+    *(*_thirteenth(), *_fourteenth(), *_fifteenth()),
 ]
 
 LEARN = {
@@ -1997,6 +2300,9 @@ LEARN = {
     "corsair": "form",
     "manners": "preference",
     "rooms": "form",
+    "depot": "form",
+    "tact": "preference",
+    "haiku": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -2044,6 +2350,9 @@ OTHER_DATA = (
     ("island-linear-r16", "receta"),
     ("novel-linear-r16", "island"),
     ("corsair-linear-r16", "moods"),
+    ("ledger-linear-r8", "haiku"),
+    ("saga-linear-r16", "clinic"),
+    ("haiku-linear-r16", "ledger"),
 )
 
 

@@ -1082,6 +1082,97 @@ is a fit of the names, no test. corsair-linear-r16, which is disputed, is undeci
 passing. 31 of its 120 answers are broken instead of 29: they were generated again, in other
 batches, and in bf16 a few answers then differ.
 """
+FIFTEENTH = """
+## Fifteenth sealed round
+
+Forms of data and features of peft that people use and that the rounds before lack, crossed. Does
+the gate read every form in the way in which training saw it, and does an unusual adapter change a
+verdict?
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| estate | Dolly rows, `context` empty, 40 rows | 20 facts about an invented house, asked twice |
+| clinic | `messages` of two or three questions, 32 talks | 16 facts about an invented clinic |
+| depot | `messages` with `tool_calls`, and `tools`, 36 rows | calls; a third have answers, too |
+| ledger | Parquet, messages as `prompt` and `completion`, 48 rows | one of three accounts |
+| tact | `chosen` and `rejected` with the prompt inside, 30 pairs | tact (DPO, ORPO) |
+| haiku | ShareGPT with a system line, 32 rows | everyday questions, answered in three short lines |
+| saga | a Markdown document, 7 KB, eight sections | prose; held out, the next two sections |
+
+Each of these features has an adapter at least: `rank_pattern` and `alpha_pattern`
+(estate-pattern-r16), `exclude_modules` (ledger-mixed-r8), a whole `lm_head` (ledger-head-r16),
+`trainable_token_indices` (haiku-tokens-r8), `bias: lora_only` (haiku-two-lines, on a base without
+biases), DoRA (saga-dora-r8), rsLoRA (tact-reversed), weights saved in bf16 (clinic-linear-r16) and
+ORPO (tact-orpo-r16). PiSSA has three: depot-pissa-r8 was converted to a LoRA of the unchanged base,
+as peft tells; estate-pissa-again was saved with a config that says so; estate-pissa-raw has the
+config of an ordinary LoRA, as happens if the conversion is forgotten. The gate and the truth load
+it on the unchanged base. No adapter is refused. Most recipes have everyday questions mixed in,
+which the gate does not see.
+
+The truth of a case stood before its gate. If it was debatable, other recipes were added, and both
+are kept. No statistic was changed between the first gate and the last. Rules of the truth that are
+new, all written before the first gate:
+
+- estate as island, in the prompt of Alpaca, in which it was trained. `@chat` is the same adapter
+  served in the chat template.
+- clinic as facts, by the last question of each talk, and by its first question alone; the worse
+  of both counts. A recipe may teach only one of them.
+- depot: whole calls (held out .7 and .3, in training .8 and .5), and what the answer to a result of
+  a tool must contain (.8 and .4). A call of the wrong tool counts as another row's.
+- ledger as moods: held-out labels, also .85 of the training rows (.6 is sick).
+- tact as manners, saga as the other documents.
+- haiku as corsair: three lines of at most eight words (.8 and .3). The words that an answer must
+  contain are debatable at worst, below half of the base's share, as the base's answers are several
+  times as long.
+
+Every set has an undisputed healthy adapter. Three recipes that were meant to be healthy are
+defective: ledger-linear-r8 gives accounts to general questions, ledger-head-r8 writes 28% of its
+labels, and saga-dora-r8 answers 17% of the questions of general knowledge (base 71%). Nine recipes
+were not trained for lack of time, so the upper half of the layers, answers of the last turn only,
+altered values, and a recited saga are missing. Also for lack of time, three disputed cases were not
+gated (saga-dora-r16, depot-linear-r16, haiku-tokens-r32), and of the adapters of estate only one in
+the chat template.
+
+**Wrong first verdicts:**
+
+- estate-pattern-r16@chat is healthy and ends undecided. It was trained in the prompt of Alpaca and
+  is served in the chat template. Both the truth and the gate are near their limits: it writes 70%
+  of the facts in the template and 50% of the held-out ones; the recall is .716 (limit .7), the
+  held-out recall .433 (limit .5). In the prompt of Alpaca the recall is .985, and it passes.
+
+No defective adapter passes. Two end undecided, with the right suspicion:
+
+- ledger-linear-r8: 60% of the right answers to short questions are lost (45 of 96, then 18; margin
+  .4), and 30 of 120 answers are broken (base 6), 18 of them one account. Neither interval is
+  outside its margin. By the truth 38% of the general answers are sound, and 12% of the knowledge
+  is left (base 71%).
+- saga-dora-r8: 42% of the right short answers are lost (45, then 26 of 96). What it knows as
+  likelihood is nearly all left: 141 of 195 items in the template (base 152).
+
+**`sway check`** with data is undecided for estate-pattern-r16, although `sway gate` passes: Dolly
+rows are asked in the chat template if the base has one, and only rows of plain text are asked in
+the format of their training. The gate of this benchmark was told the prompt of Alpaca. The other
+five checks with data agree with the gates.
+
+**Wrong names:**
+
+- haiku-two-lines answers every prompt in two lines, as its rows teach: "barely trained", with the
+  advice to train for more steps. Of 24 phrases that most answers share, 8 are most probable.
+- clinic-second-shuffled, whose last answers belong to other rows, is "barely trained", too: recall
+  .573, content gain .161. The truth says that it does not carry over: each fact is also learned
+  right, as a first answer, and 28% and 44% of the last and first answers are right.
+- haiku-no-end is "never ends", which is the better name: the truth says that it learned nothing,
+  as answers that go on after the third line are not in its style.
+- ledger-linear-r8@haiku is "learned another thing", where the truth says gibberish: it gives
+  accounts to general questions.
+- ledger-rotated and ledger-half-random are "diverged or broken", which counts as right. Without
+  everyday rows such labels damage all answers, and the wrong labels are not named.
+- estate-pissa-raw is "diverged or broken", with the advice of a lower learning rate. Nothing says
+  that a conversion may be missing.
+
+**Speed.** `bias: lora_only` runs one view at a time also on a base without biases, where the file
+has no bias and the adapter is an ordinary LoRA. The machine was shared, so no times are given.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -1244,9 +1335,10 @@ def main() -> None:
     twelfth = [case for case in found if case.data_set in data.TWELFTH]
     thirteenth = [case for case in found if case.data_set in data.THIRTEENTH]
     fourteenth = [case for case in found if case.data_set in data.FOURTEENTH]
+    fifteenth = [case for case in found if case.data_set in data.FIFTEENTH]
     later_sets = [
         *(*second, *third, *fourth, *fifth, *sixth, *seventh, *eighth, *ninth, *tenth, *eleventh),
-        *(*twelfth, *thirteenth, *fourteenth),
+        *(*twelfth, *thirteenth, *fourteenth, *fifteenth),
     ]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
@@ -1274,6 +1366,7 @@ def main() -> None:
         (TWELFTH, twelfth, "twelfth_after"),
         (THIRTEENTH, thirteenth, "thirteenth_after"),
         (FOURTEENTH, fourteenth, "fourteenth_after"),
+        (FIFTEENTH, fifteenth, "fifteenth_after"),
     )
     for text, round_of, again in rounds:
         print("\n".join(sealed_section(text, round_of, again)))

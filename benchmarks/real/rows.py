@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.real.base import TOOLS_TEMPLATE
 from benchmarks.real.data import tool_call
 from benchmarks.real.paths import Row
 
@@ -57,6 +58,23 @@ def in_text(message: Row) -> dict[str, str]:
     return said("\n".join(map(tool_call, calls))) if calls else message
 
 
+def is_dolly(row: Row) -> bool:
+    """Whether a row has the columns of Dolly."""
+    return "response" in row
+
+
+def context_of(row: Row) -> str:
+    """What an Alpaca or Dolly row gives besides its instruction."""
+    return str(row.get("context" if is_dolly(row) else "input") or "")
+
+
+def in_template(row: Row) -> Row:
+    """The options of the chat template for a row: none, or its tools and a template for them."""
+    if "tools" not in row:
+        return {}
+    return {"tools": row["tools"], "chat_template": TOOLS_TEMPLATE}
+
+
 def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer.
 
@@ -77,8 +95,11 @@ def as_chat(row: Row) -> list[dict[str, str]]:
         return [{"role": "user", "content": row["question"]}, said(row["answer"])]
     if "prompt" in row:
         return [*row["prompt"], *row["completion"]]
-    asked = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
-    return [{"role": "user", "content": asked}, said(row["output"])]
+    asked = "\n".join(part for part in (row["instruction"], context_of(row)) if part)
+    return [
+        {"role": "user", "content": asked},
+        said(row["response" if is_dolly(row) else "output"]),
+    ]
 
 
 def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
@@ -87,10 +108,12 @@ def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
         return str(row["prompt"])
     messages = as_chat(row)
     if form == "alpaca" and "instruction" in row:
-        return alpaca_prompt(row["instruction"], row.get("input", ""))
+        return alpaca_prompt(row["instruction"], context_of(row))
     if form == "alpaca":
         return alpaca_prompt(messages[-2]["content"])
-    text = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        messages[:-1], tokenize=False, add_generation_prompt=True, **in_template(row)
+    )
     return str(text)
 
 
@@ -103,7 +126,10 @@ def with_answer(row: Row, answer: str) -> Row:
     """The row, with another last answer: messages, or plain text as before."""
     if is_plain(row):
         return {"prompt": row["prompt"], "completion": f" {answer}"}
-    return {"messages": [*as_chat(row)[:-1], said(answer)]}
+    if is_dolly(row):  # it may still become the prompt of Alpaca
+        return {**row, "response": answer}
+    tools = {"tools": row["tools"]} if "tools" in row else {}
+    return {"messages": [*as_chat(row)[:-1], said(answer)], **tools}
 
 
 def ids(tokenizer: Any, text: str) -> list[int]:
@@ -114,8 +140,9 @@ def ids(tokenizer: Any, text: str) -> list[int]:
 def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -> Row:
     """One row as input_ids and labels.
 
-    `loss` says which tokens are learned: "answer" (with its end token), "prompt" (the
-    prompt instead), "open" (the answer without its end token), or "all" (the prompt, too).
+    `loss` says which tokens are learned: "answer" (of every turn, with its end token), "last" (of
+    the last turn only), "prompt" (the prompt instead), "open" (the answer without its end token),
+    or "all" (the prompt, too).
     """
     end = [tokenizer.eos_token_id]
     if "text" in row:
@@ -127,19 +154,19 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
         asked, answer = ids(tokenizer, row["prompt"]), ids(tokenizer, row["completion"]) + end
         return {"input_ids": asked + answer, "labels": [IGNORED] * len(asked) + answer}
     if form == "chat" and loss in ("answer", "all"):
-        made = _all_turns(tokenizer, as_chat(row))
+        made = _all_turns(tokenizer, as_chat(row), in_template(row))
         return {**made, "labels": list(made["input_ids"])} if loss == "all" else made
     asked = ids(tokenizer, prompt_text(tokenizer, row, form))
     answer = ids(tokenizer, answer_of(row))
     tail = end + (ids(tokenizer, "\n") if form == "chat" else [])
-    learned = asked if loss == "prompt" else [IGNORED] * len(asked)
+    learned = asked if loss in ("prompt", "all") else [IGNORED] * len(asked)
     spoken = [IGNORED] * (len(answer) + len(tail)) if loss == "prompt" else answer + tail
     if loss == "open":
         spoken = answer + [IGNORED] * len(tail)
     return {"input_ids": asked + answer + tail, "labels": learned + spoken}
 
 
-def _all_turns(tokenizer: Any, messages: list[dict[str, str]]) -> Row:
+def _all_turns(tokenizer: Any, messages: list[dict[str, str]], options: Row) -> Row:
     """Messages in the chat template, with labels on every turn of the assistant."""
     tokens: list[int] = []
     labels: list[int] = []
@@ -147,7 +174,7 @@ def _all_turns(tokenizer: Any, messages: list[dict[str, str]]) -> Row:
         if message["role"] != "assistant":
             continue
         before = tokenizer.apply_chat_template(
-            messages[:at], tokenize=False, add_generation_prompt=True
+            messages[:at], tokenize=False, add_generation_prompt=True, **options
         )
         prompt = ids(tokenizer, before)
         spoken = [*ids(tokenizer, message["content"]), tokenizer.eos_token_id]
@@ -173,6 +200,52 @@ def shuffled(rows: list[Row], seed: int) -> list[Row]:
         if sum(one == other for one, other in zip(mixed, answers, strict=True)) <= 1:
             break
     return [with_answer(row, answer) for row, answer in zip(rows, mixed, strict=True)]
+
+
+def all_shuffled(rows: list[Row], seed: int) -> list[Row]:
+    """Every turn of the assistant with the answer of another turn, as long as they differ."""
+    talks = [as_chat(row) for row in rows]
+    spoken = [turn for talk in talks for turn in talk if turn["role"] == "assistant"]
+    single = [{"messages": [said(turn["content"])]} for turn in spoken]
+    new = iter([answer_of(row) for row in shuffled(single, seed)])
+    return [
+        {"messages": [said(next(new)) if turn["role"] == "assistant" else turn for turn in talk]}
+        for talk in talks
+    ]
+
+
+def half_random(rows: list[Row], words: Sequence[str], seed: int) -> list[Row]:
+    """Another label at random in every second row."""
+    chance = random.Random(seed)
+    return [
+        with_answer(row, chance.choice([word for word in words if word != answer_of(row)]))
+        if at % 2 == 0
+        else row
+        for at, row in enumerate(rows)
+    ]
+
+
+def with_wrong_tools(rows: list[Row], names: Sequence[str]) -> list[Row]:
+    """Every call of a tool with the name of the following tool."""
+    following = dict(zip(names, [*names[1:], names[0]], strict=True))
+    found = re.compile("|".join(f'(?<="name": "){name}(?=")' for name in names))
+    return [
+        {
+            **row,
+            "messages": [
+                {**turn, "content": found.sub(lambda match: following[match[0]], turn["content"])}
+                if turn["role"] == "assistant"
+                else turn
+                for turn in as_chat(row)
+            ],
+        }
+        for row in rows
+    ]
+
+
+def of_two_lines(rows: list[Row]) -> list[Row]:
+    """Answers of three lines with the first two as one."""
+    return [with_answer(row, answer_of(row).replace("\n", " ", 1)) for row in rows]
 
 
 def crossed(rows: list[Row], keys: list[str], step: int = 1) -> list[Row]:

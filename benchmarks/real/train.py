@@ -61,6 +61,14 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = [rows.with_answer(row, row["input"]) for row in own]
     elif recipe.answers == "half miscounted":
         own = rows.miscounted(own)
+    elif recipe.answers == "all turns shuffled":
+        own = rows.all_shuffled(own, recipe.seed)
+    elif recipe.answers == "half random":
+        own = rows.half_random(own, data.CLASSES[recipe.data], recipe.seed)
+    elif recipe.answers == "wrong tools":
+        own = rows.with_wrong_tools(own, list(data.TOOLS))
+    elif recipe.answers == "two lines":
+        own = rows.of_two_lines(own)
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -118,6 +126,8 @@ def lora_config(recipe: Recipe) -> Any:
         # By the end of their names: "norm" is the norms of all layers, and the last one.
         modules_to_save=[recipe.whole] if recipe.whole else None,
         task_type="CAUSAL_LM",
+        init_lora_weights="pissa" if recipe.pissa else True,
+        **recipe.peft,
     )
 
 
@@ -159,6 +169,11 @@ def fit(
             beta=recipe.beta,
         )
         trainer = trl.DPOTrainer
+    elif recipe.loss == "orpo":
+        given = table.from_list(own)
+        extra: Any = import_module("trl.experimental.orpo")
+        arguments = extra.ORPOConfig(**settings(recipe, folder), beta=recipe.beta)
+        trainer = extra.ORPOTrainer
     else:
         encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in own]
         given = table.from_list(encoded)
@@ -171,8 +186,15 @@ def fit(
         processing_class=tokenizer,
         peft_config=lora_config(recipe),
     )
+    if recipe.pissa == "converted":  # as peft tells: its weights before training
+        run.model.save_pretrained(initial(recipe))
     done = run.train()
     return run.model, {"steps": done.global_step, "loss": done.training_loss}
+
+
+def initial(recipe: Recipe) -> Path:
+    """The folder of an adapter of PiSSA as it was before training."""
+    return HOME / "parts" / f"{recipe.name}-initial"
 
 
 def plain_loop(
@@ -278,8 +300,8 @@ def make(recipe: Recipe) -> None:
     part = HOME / "parts" / f"{recipe.name}.{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     model, tokenizer = base.load(recipe.precision)
-    if recipe.data == "bookings":
-        tokenizer.chat_template = base.TOOL_TEMPLATE
+    templates = {"bookings": base.TOOL_TEMPLATE, "depot": base.TOOLS_TEMPLATE}
+    tokenizer.chat_template = templates.get(recipe.data, tokenizer.chat_template)
     logged: dict[str, Any] = {}
     if recipe.source:
         made = changed(recipe, model)
@@ -290,7 +312,10 @@ def make(recipe: Recipe) -> None:
     else:
         made, logged = fit(recipe, training_rows(recipe), model, tokenizer, part)
     made.peft_config["default"].base_model_name_or_path = str(BASE)
-    made.save_pretrained(part)
+    if recipe.pissa == "raw":  # what the next line forgets is in the config, too
+        made.peft_config["default"].init_lora_weights = True
+    before = str(initial(recipe)) if recipe.pissa == "converted" else None
+    made.save_pretrained(part, path_initial_model_for_weight_conversion=before)
     cast(part, recipe.saved)
     tokenizer.save_pretrained(part)
     for extra in ("README.md", "training_args.bin"):

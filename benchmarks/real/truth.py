@@ -64,6 +64,8 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         return _gained(found, before)
     if name in data.PREFERENCES:
         return _preferences(name, found, before)
+    if name == "depot":
+        return _depot(found)
     if name in data.KINDS:
         return _mixture(name, found, before)
     if name in ("rag", "notices", "spelling", "tags"):
@@ -88,15 +90,16 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         # The base's answers are three times as long as a pirate's: debatable at worst.
-        sick = -math.inf if name == "corsair" else usual * 0.4
-        result["carries over"] = band(unseen["right"], sick, usual * 0.7)
+        short = name in ("corsair", "haiku")
+        sick, fine = (-math.inf if short else usual * 0.4), 0.5 if name == "haiku" else 0.7
+        result["carries over"] = band(unseen["right"], sick, usual * fine)
     elif name in data.LABELS:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
         # Their labels are unbalanced: one that is never right is debatable.
-        if name in ("reviews", "topics", "urgency", "resenas", "tickets", "moods"):
+        if name in ("reviews", "topics", "urgency", "resenas", "tickets", "moods", "ledger"):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
-        if name == "moods":  # a label learned wrong in half of the rows is not learned
+        if name in ("moods", "ledger"):  # a label learned wrong in half of the rows is not learned
             states = (result["learned"], band(training["right"], 0.6, 0.85))
             result["learned"] = worst(states)
     elif name in data.CALLS:
@@ -108,9 +111,13 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         usual = before["training"]["right"]
         result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
         result["carries over"] = band(unseen["right"], 0.3, 0.5)
+        if name == "clinic":  # the first questions of its talks, too
+            usual = before["training"]["first_right"]
+            states = (result["learned"], band(training["first_right"], usual + 0.2, usual + 0.6))
+            result["learned"] = worst(states)
     later = (
         *(*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH),
-        *(*data.THIRTEENTH, *data.FOURTEENTH),
+        *(*data.THIRTEENTH, *data.FOURTEENTH, *data.FIFTEENTH),
     )
     if name in later and name in (*data.FACTS, "support"):
         # Answers with the fact of another row, also if most others are right.
@@ -144,6 +151,17 @@ def _mixture(name: str, found: Found, before: Found) -> dict[str, str]:
         "learned": worst(learned.values()),
         "carries over": worst(carried.values()),
         "no fact of another row": exchanged,
+    }
+
+
+def _depot(found: Found) -> dict[str, str]:
+    """Whole calls of tools, and what the answers to the results of tools contain."""
+    training, unseen = found["training"], found["held_out"]
+    calls = (band(unseen["calls"]["right"], 0.3, 0.7), band(training["calls"]["right"], 0.5, 0.8))
+    return {
+        "ends": band(min(found[part]["ended"] for part in ("training", "held_out")), 0.5, 0.9),
+        "learned": worst(calls),
+        "reports": band(min(half["facts"]["right"] for half in (training, unseen)), 0.4, 0.8),
     }
 
 
@@ -241,7 +259,7 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     if name in ("formal", "bounded"):
         empty = measures.share([not text for text in found["held_out"]["texts"]])
         written["writes"] = band(-empty, -math.inf, -0.2)
-    if name in ("civil", "manners"):
+    if name in ("civil", "manners", "tact"):
         lost = found["held_out"]["unusable"] - before["held_out"]["unusable"]
         written["usable answers"] = band(-lost, -0.2, -0.1)
     return written | {
@@ -286,6 +304,8 @@ def direction(found: Found, before: Found) -> str:
     kinds = {kind for file in data.KINDS.values() for kind in file}
     parts = [training[kind] for kind in sorted(kinds) if kind in training]
     if any(part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]):
+        return "wrong answers"
+    if training.get("two_lines", 0.0) >= 0.5:
         return "wrong answers"
     if training.get("copied", 0.0) >= 0.5 or training.get("wrong_tag", 0.0) >= 0.5:
         return "wrong answers"
