@@ -12,8 +12,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "support.md"
 MARKS = re.compile(r"(<!-- made by tools/support\.py: (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 FORMATS = {
     "chat": "the chat template",
-    "plain": "text that is continued",
-    "alpaca": "the prompt of Alpaca",
+    "plain": "text that is continued, or the chat template if the answers fit it better",
+    "alpaca": "the chat template, or the prompt of Alpaca if the base has none",
     "auto": "the chat template if the base has one, otherwise text",
     "": "prose",
 }
