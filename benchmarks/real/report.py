@@ -1104,7 +1104,7 @@ Each of these features has an adapter at least: `rank_pattern` and `alpha_patter
 `trainable_token_indices` (haiku-tokens-r8), `bias: lora_only` (haiku-two-lines, on a base without
 biases), DoRA (saga-dora-r8), rsLoRA (tact-reversed), weights saved in bf16 (clinic-linear-r16) and
 ORPO (tact-orpo-r16). PiSSA has three: depot-pissa-r8 was converted to a LoRA of the unchanged base,
-as peft tells; estate-pissa-again was saved with a config that says so; estate-pissa-raw has the
+as peft's page describes; estate-pissa-again was saved with a config that says so; estate-pissa-raw has the
 config of an ordinary LoRA, as happens if the conversion is forgotten. The gate and the truth load
 it on the unchanged base. No adapter is refused. Most recipes have everyday questions mixed in,
 which the gate does not see.
@@ -1115,7 +1115,7 @@ new, all written before the first gate:
 
 - estate as island, in the prompt of Alpaca, in which it was trained. `@chat` is the same adapter
   served in the chat template.
-- clinic as facts, by the last question of each talk, and by its first question alone; the worse
+- clinic as facts, by the last question of each talk, and by its first question only; the worse
   of both counts. A recipe may teach only one of them.
 - depot: whole calls (held out .7 and .3, in training .8 and .5), and what the answer to a result of
   a tool must contain (.8 and .4). A call of the wrong tool counts as another row's.
@@ -1151,7 +1151,7 @@ No defective adapter passes. Two end undecided, with the right suspicion:
 
 **`sway check`** with data is undecided for estate-pattern-r16, although `sway gate` passes: Dolly
 rows are asked in the chat template if the base has one, and only rows of plain text are asked in
-the format of their training. The gate of this benchmark was told the prompt of Alpaca. The other
+the format of their training. In this benchmark the gate's spec set the prompt of Alpaca. The other
 five checks with data agree with the gates.
 
 **Wrong names:**
@@ -1162,7 +1162,7 @@ five checks with data agree with the gates.
   .573, content gain .161. The truth says that it does not carry over: each fact is also learned
   right, as a first answer, and 28% and 44% of the last and first answers are right.
 - haiku-no-end is "never ends", which is the better name: the truth says that it learned nothing,
-  as answers that go on after the third line are not in its style.
+  as answers that continue after the third line are not in its style.
 - ledger-linear-r8@haiku is "learned another thing", where the truth says gibberish: it gives
   accounts to general questions.
 - ledger-rotated and ledger-half-random are "diverged or broken", which counts as right. Without

@@ -186,7 +186,7 @@ def fit(
         processing_class=tokenizer,
         peft_config=lora_config(recipe),
     )
-    if recipe.pissa == "converted":  # as peft tells: its weights before training
+    if recipe.pissa == "converted":  # its weights before training
         run.model.save_pretrained(initial(recipe))
     done = run.train()
     return run.model, {"steps": done.global_step, "loss": done.training_loss}

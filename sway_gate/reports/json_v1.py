@@ -179,6 +179,7 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: DiagnosisV1 | None = None
     tier: Literal["quick", "full"] = "full"
     side_by_side: tuple[ExchangeV1, ...] = ()
+    prompt_format: str = ""
 
 
 def to_json(result: GateResult) -> bytes:

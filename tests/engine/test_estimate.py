@@ -405,7 +405,7 @@ def test_time_is_estimated_only_for_cpus(device: str, words: str) -> None:
 def test_the_dry_run_of_the_demo(capsys: Any) -> None:
     assert cli.main(["run", demo.specs()[0][1], "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "8 spectrum nulls; 331 different texts, 1066 measurements, " in shown
+    assert "8 spectrum nulls; 337 different texts, 1126 measurements, " in shown
     assert "time: about " in shown
 
 
