@@ -1104,7 +1104,7 @@ Each of these features has an adapter at least: `rank_pattern` and `alpha_patter
 `trainable_token_indices` (haiku-tokens-r8), `bias: lora_only` (haiku-two-lines, on a base without
 biases), DoRA (saga-dora-r8), rsLoRA (tact-reversed), weights saved in bf16 (clinic-linear-r16) and
 ORPO (tact-orpo-r16). PiSSA has three: depot-pissa-r8 was converted to a LoRA of the unchanged base,
-as peft's page describes; estate-pissa-again was saved with a config that says so; estate-pissa-raw has the
+as peft advises; estate-pissa-again was saved with a config that says so; estate-pissa-raw has the
 config of an ordinary LoRA, as happens if the conversion is forgotten. The gate and the truth load
 it on the unchanged base. No adapter is refused. Most recipes have everyday questions mixed in,
 which the gate does not see.
