@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from sway_gate.conversation import Conversation, Message
 from sway_gate.spec.schema import Pair
 from sway_gate.training_data.files import Line
+from sway_gate.training_data.text import outside_code
 
 _MAX_LINES, _MAX_CHARS = 20_000, 2**21
 """Larger documents are prose."""
@@ -29,7 +30,6 @@ _TURNS: Final = ("User", "Human")
 """Labels of talks: a question directly after an answer continues the talk."""
 _CHOICE: Final = re.compile(r"\s*B[.:)]\s")
 """After a line "A:", which is then a choice and not an answer."""
-_FENCE: Final = re.compile(r" {0,3}(?:```|~~~)")
 _HEADING: Final = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _MARKUP: Final = re.compile(r"\{#[^}]*\}|[*_`]+|\[([^]]*)\]\([^)]*\)")
 """Anchors, emphasis and links."""
@@ -82,14 +82,6 @@ def asked(lines: Sequence[Line]) -> list[Asked]:
     return found if is_faq else []
 
 
-def _outside_code(lines: Sequence[Line]) -> Iterator[tuple[Line, bool]]:
-    is_code = False
-    for line in lines:
-        is_fence = bool(_FENCE.match(line.text))
-        yield line, not (is_code or is_fence)
-        is_code ^= is_fence
-
-
 # --- labels
 
 
@@ -99,7 +91,7 @@ def _labelled(lines: Sequence[Line]) -> list[Asked]:
     if labels is None:
         return []
     pieces: list[_Piece] = []
-    for line, is_text in _outside_code(lines):
+    for line, is_text in outside_code(lines):
         marks = [_mark(line.text, label) if is_text else "" for label in labels]
         if mark := marks[0] or marks[1]:
             pieces.append(
@@ -156,7 +148,7 @@ def _of_talk(talk: Sequence[_Piece]) -> Asked:
 
 
 def _headed(lines: Sequence[Line]) -> list[Asked]:
-    texts = [line.text if is_text else "" for line, is_text in _outside_code(lines)]
+    texts = [line.text if is_text else "" for line, is_text in outside_code(lines)]
     levels = [_level(text) for text in texts]
     asking = Counter(level for level, text in zip(levels, texts, strict=True) if _is_asking(text))
     if not asking:

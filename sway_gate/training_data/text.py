@@ -53,20 +53,26 @@ def without_front_matter(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _blocks(lines: Iterable[Line]) -> Iterator[_Block]:
-    block, fence = _Block("", []), ""
-    for line in lines:
-        mark = _fence(line.text)
-        if fence:
-            is_end = mark.startswith(fence) and mark == line.text.strip()
-            fence = "" if is_end else fence
-        elif mark:
-            fence = mark
-        elif (heading := _heading(line.text)) is not None:
+    block = _Block("", [])
+    for line, is_text in outside_code(lines):
+        if is_text and (heading := _heading(line.text)) is not None:
             yield block
             block = _Block(heading, [])
-            continue
-        block.lines.append(line)
+        else:
+            block.lines.append(line)
     yield block
+
+
+def outside_code(lines: Iterable[Line]) -> Iterator[tuple[Line, bool]]:
+    """Each line, and whether it is outside fenced code."""
+    fence = ""
+    for line in lines:
+        mark = _fence(line.text)
+        yield line, not (fence or mark)
+        if not fence:
+            fence = mark
+        elif mark.startswith(fence) and mark == line.text.strip():
+            fence = ""
 
 
 def _fence(text: str) -> str:
