@@ -78,8 +78,8 @@ DEFAULT: Final = PromptFormatFit(name="format")
 # Nats per token. An adapter of other data also gains in a format in which the base is bad, so its
 # best format is compared with the base's best. Below, the rows do not show the format of training.
 _LEARNED: Final = 0.5
-# Nats per token by which rows of Alpaca fit its prompt better than the template. Measured: trained in
-# its prompt .14, trained in the template -.04 to -.6.
+# Nats per token by which rows of Alpaca fit its prompt better than the template. Measured: .14 if
+# they were trained in it, -.04 to -.6 if they were trained in the template.
 _BETTER: Final = 0.05
 _SUPPLY: Final = Supply(MAX_FORMAT_ROWS, "rows, the maximum of max_rows,")
 _FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
