@@ -5,7 +5,7 @@ endless loops and huge values. Here each step and each character takes from the 
 rendering has. The limits count work, not time, so that they are the same on each machine.
 
 A prompt is rendered several times, with its answer and without it. So a template sees the time at
-which this process started, and may not choose at random.
+which this process started, and cannot choose at random.
 """
 
 import math
