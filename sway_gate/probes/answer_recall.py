@@ -73,7 +73,8 @@ is right with a probability of 90%, 59% of answers with 5 phrases are right as a
 - if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
   wording is free
 - with `learn: auto`, a wording that would be judged as a form or as free is fixed if the model also
-  recalls at least 85% of all phrases
+  recalls at least 85% of all phrases, or 70% if training taught another token in two of three
+  answers, such as another noun in each translation
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in

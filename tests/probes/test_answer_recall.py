@@ -174,7 +174,12 @@ def test_answers_with_few_differences_have_a_fixed_wording(
 def test_a_fixed_wording_is_recalled_if_nearly_all_phrases_are() -> None:
     rows = [answered(1)] * 10
     assert recall.is_recalled(rows)
-    assert not recall.is_recalled([structs.replace(row, right=3) for row in rows])
+    some = [structs.replace(row, right=3) for row in rows]
+    other = [structs.replace(row, replaced=True) for row in some]
+    assert not recall.is_recalled(some)
+    assert not recall.is_recalled(other[:6] + some[:4])
+    assert recall.is_recalled(other[:7] + some[:3])
+    assert not recall.is_recalled([structs.replace(row, right=2) for row in other])
     assert not recall.is_recalled(rows[:5])
 
 
