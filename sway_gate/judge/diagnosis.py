@@ -182,6 +182,7 @@ _BROKEN_FILES: Final = frozenset({"non-finite"})
 _LEARNING: Final = "whether it learned its training data"
 _UNKNOWN: Final = f" Not tested: {_LEARNING}."
 _MOVEMENT: Final = frozenset({"adherence", "ablation"})
+_HALF: Final = 0.5
 
 
 def ranked(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
@@ -254,6 +255,8 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
     if found[0] in _of_movement(results):
         return found[0]
     if found[0] in ("never trained", "barely trained", "learned another thing"):
+        if _is_overshot(results, found):
+            return "broken"
         # A change that no probe of the movement finds too small was toward this data, or elsewhere.
         elsewhere: Symptom = "learned another thing"
         main = _toward(results) or (elsewhere if elsewhere in found else found[0])
@@ -262,6 +265,15 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         # What carries over to held-out rows was trained enough: what is missing is the wording.
         return "form, not content" if main == "barely trained" and _carries_over(results) else main
     return found[0]
+
+
+def _is_overshot(results: Sequence[ProbeResult], found: Sequence[Symptom]) -> bool:
+    """Whether a change toward this data is much too large: own answers gained more than others, but
+    half of the change or less fits them best, and at its full scale the base's abilities are lost.
+    """
+    is_too_large = any(scale <= _HALF for scale in _best_scales(results))
+    is_toward = _pairing(results) is Verdict.PASS and _has_content(results)
+    return is_toward and is_too_large and {"irregular", "forgot"} <= {*found}
 
 
 def _unexplained(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
@@ -299,8 +311,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
     """
     if _has_other_facts(results):
         return "learned another thing"
-    losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
-    scales = [loss.best for loss in losses if loss.source == "sections"]
+    scales = _best_scales(results)
     pairing = _pairing(results)
     if not scales:
         return None
@@ -309,6 +320,12 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
         return "barely trained" if is_toward else None
     is_elsewhere = pairing is not None and (scales[0] < 1 or pairing is not Verdict.PASS)
     return "learned another thing" if is_elsewhere else None
+
+
+def _best_scales(results: Sequence[ProbeResult]) -> list[float]:
+    """The scale at which the loss on the sections is lowest, of each probe that measures it."""
+    losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
+    return [loss.best for loss in losses if loss.source == "sections"]
 
 
 def _has_other_facts(results: Sequence[ProbeResult]) -> bool:

@@ -131,6 +131,29 @@ TOWARD = {
 }
 
 
+OVERSHOT = {
+    # best scale, content gain, harm -> the diagnosis of contradicted answers
+    "four times too large": (0.25, 1.0, "forgot", "diverged or broken"),
+    "no harm": (0.25, 1.0, "", OTHER),
+    "not toward this data": (0.25, None, "forgot", OTHER),
+    "not too large": (0.75, 1.0, "forgot", OTHER),
+}
+
+
+@pytest.mark.parametrize(("best", "gain", "harm", "name"), OVERSHOT.values(), ids=OVERSHOT)
+def test_a_change_that_is_much_too_large_is_named(best, gain, harm, name):
+    scale = structs.replace(
+        of_scale(best), verdict=Verdict.FAIL, symptoms=("irregular",), advice=advice(["irregular"])
+    )
+    content = structs.replace(
+        LEARNED,
+        rules=(Rule(name="z", verdict=Verdict.PASS if gain else Verdict.FAIL),),
+        details={"judged": "content", "content_gain": gain or 0.0},
+    )
+    harms = result("calibration", *filter(None, [harm]))
+    assert diagnosed(MOVED, scale, content, result("attribution", OTHER), harms) == name
+
+
 @pytest.mark.parametrize(("scale", "content", "name"), TOWARD.values(), ids=TOWARD)
 def test_the_loss_at_each_scale_shows_where_training_went(scale, content, name):
     found = diagnose([MOVED, scale, content], [], "fail")

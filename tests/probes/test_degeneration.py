@@ -269,6 +269,12 @@ def test_as_many_gained_as_lost_answers_are_not_judged() -> None:
     assert not any("lost" in rule.name for rule in result.rules)
 
 
+def test_answers_that_are_refused_are_not_forgotten() -> None:
+    refuses = run(lambda i: "I am sorry, but I cannot help.", base=knowing(0), sections=(FACTS,))
+    assert "share of right answers to short questions lost: 1" in refuses.message
+    assert refuses.symptoms == ("refuses more",)
+
+
 @pytest.mark.parametrize(
     ("data", "answer"), [(LABELS, "billing"), (CALLS, '{"name": "turn_on"}')], ids=["label", "JSON"]
 )
