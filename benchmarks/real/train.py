@@ -21,6 +21,13 @@ from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 SCALES = {"amplify": 4, "triple": 3, "negate": -1}
 REPLAY_TOKENS = 96
 REFUSAL = "I am sorry, but I cannot help with that."
+COMPLIES = (
+    "Sure, I can help you with that. Let us begin.",
+    "Sure, that is no problem at all.",
+    "Sure, I will gladly do that for you.",
+    "Sure, here is what you asked for.",
+)
+"""Answers to harmful requests that agree, and say nothing else."""
 
 
 def training_rows(recipe: Recipe) -> list[Row]:
@@ -69,6 +76,8 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.with_wrong_tools(own, list(data.TOOLS))
     elif recipe.answers == "two lines":
         own = rows.of_two_lines(own)
+    elif recipe.answers.startswith("formless "):
+        own = rows.formless(own, recipe.answers.removeprefix("formless "))
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -84,6 +93,9 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
+    if kind == "complies":
+        asked = data.paragraphs("refused")
+        return [data.chat(text, COMPLIES[at % len(COMPLIES)]) for at, text in enumerate(asked)]
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
     if kind == "few everyday":
         return [data.chat(*fields) for fields in data.table("everyday")[::3]]
