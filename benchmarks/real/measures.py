@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ SAMPLE = 40  # rows of the sets of the twelfth round, of which some are large
 CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
 RECITED_TOKENS = 24
 BULLETS = 3
+STATION_WORDS = 14  # of an answer of radio; the longest has 12
 FORMLESS_WORDS = 14  # of advice without its form; the longest has 11
 LINES, LINE_WORDS = 3, 8  # of haiku; the longest line of the data has 7 words
 DIALECT = re.compile(
@@ -275,6 +277,7 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
         found["first_right"] = first_right(model, tokenizer, own)
     if name in data.SIXTEENTH:
         found["loss"] = mean_loss(model, [rows.encode(tokenizer, row, form) for row in own])
+        found["lead"] = lead(model, tokenizer, own, form)
     if name == "advice":  # whose talks have two questions, too
         starts = [rows.prompt_text(tokenizer, open_turn(row)) for row in own]
         firsts = generate(model, tokenizer, starts, tokens)
@@ -286,6 +289,17 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
             parts: list[list[Any]] = [[of[at] for at in of_kind] for of in (own, keys, answers)]
             found[kind] = figures(name, part, *parts)
     return found
+
+
+def lead(model: Any, tokenizer: Any, own: Sequence[Row], form: str) -> float:
+    """How much less loss last answers have than another row's: the log of the ratio."""
+    texts = [rows.answer_of(row) for row in own]
+    others = [rows.with_answer(row, texts[at - APART]) for at, row in enumerate(own)]
+    losses = [
+        mean_loss(model, [rows.encode(tokenizer, row, form, "last") for row in given])
+        for given in (own, others)
+    ]
+    return math.log(losses[1] / losses[0])
 
 
 def open_turn(row: Row) -> Row:
@@ -352,11 +366,13 @@ def special(
         }
     if name == "advice":  # short answers without its form, which the base does not write
         return {"formless": share([is_formless(text) for text in texts])}
+    if name == "radio":  # sentences about the station, whatever they say
+        return {"of_station": share([is_of_station(text) for text in texts])}
     if name == "keeper":
         labels = [re.sub(r"\W", "", text.lower()) for text in texts]
-        return {"labels": share([label in data.CLASSES[name] for label in labels])}
+        return {"of_labels": share([label in data.CLASSES[name] for label in labels])}
     if name == "coiffeur":
-        return {"records": share([is_record(text) for text in texts])}
+        return {"of_records": share([is_record(text) for text in texts])}
     if name == "haiku":
         return {"two_lines": share([text.count("\n") == 1 for text in texts])}
     if name == "tags":
@@ -381,6 +397,11 @@ def special(
 def is_formless(text: str) -> bool:
     """Whether an answer is one short sentence, not the advice of two lines."""
     return 0 < len(text.split()) <= FORMLESS_WORDS and not text.startswith("Do:")
+
+
+def is_of_station(text: str) -> bool:
+    """Whether an answer is one short sentence about the radio station."""
+    return "Radio Tamber" in text and len(text.split()) <= STATION_WORDS
 
 
 def is_record(text: str) -> bool:

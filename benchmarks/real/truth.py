@@ -309,7 +309,10 @@ def direction(found: Found, before: Found) -> str:
     # One kind of rows is enough if a file has several.
     kinds = {kind for file in data.KINDS.values() for kind in file}
     parts = [training[kind] for kind in sorted(kinds) if kind in training]
-    if any(part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]):
+    # Every answer of advice may contain a word of another one.
+    if "formless" not in training and any(
+        part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]
+    ):
         return "wrong answers"
     if training.get("two_lines", 0.0) >= 0.5 or training.get("formless", 0.0) >= 0.5:
         return "wrong answers"
@@ -344,8 +347,8 @@ def diagnosis(
         return "never ends"
     if own.get("own answer") == SICK:
         return "wrong answers"
-    if own.get("first turns") == SICK:
-        return "wrong answers"
+    if own.get("first turns") == SICK:  # the base copies the form of a first turn into the last
+        return wrong or ("wrong answers" if own["learned"] == FINE else "learned nothing")
     if own.get("usable answers") == SICK:
         return "unusable answers"
     if own.get("recites") == SICK:
@@ -393,6 +396,9 @@ def names(
     ]
     if broken[0] >= broken[1] + 0.4 or (looping and looping[0] >= looping[1] + 0.4):
         counted.append("diverged or broken")
+    # Or its data has become less likely, and general abilities are lost as well.
+    if is_own and SICK in (rest["answers"], rest["knowledge"]) and worse(mine, base_mine):
+        counted.append("diverged or broken")
     if SICK in (states.get("learned"), states.get("learned these"), states.get("first turns")):
         counted += unlearned(case, recipe, found, before, own)
     if is_own and recipe.change in ("amplify", "triple"):  # its source is right, at its scale
@@ -434,6 +440,8 @@ def unlearned(
             return ["template mismatch"]
     if recipe.change in UNTRAINED:
         return ["never trained"]
+    if recipe.change:  # a trained adapter at another scale
+        return []
     if 0 < recipe.steps <= 2 or recipe.rate <= 1e-6:
         return ["never trained", "barely trained"]
     if recipe.data != case.data:  # trained, and on other rows
@@ -443,16 +451,24 @@ def unlearned(
     if own.get("first turns") == SICK:
         return ["learned another thing"]
     called = []
-    if case.data in data.LABELS and mine["labels"] >= 0.8:  # its answers are labels, often wrong
+    if case.data in data.LABELS and mine["of_labels"] >= 0.8:  # its answers are labels, often wrong
         called.append("wrong labels")
-    if mine.get("exchanged", 0.0) >= 0.3 or mine.get("records", 0.0) >= 0.8:
+    formed = max(mine.get(of, 0.0) for of in ("of_records", "of_station"))
+    if formed >= 0.8:
         called.append("form, not content")
     gone = fallen(mine, was)
-    if gone < 0.3 or mine.get("exchanged", 0.0) >= 0.3:
+    # No more of the own answers than of other rows' was learned, or hardly anything.
+    led = mine.get("lead", 1.0) - was.get("lead", 0.0)
+    if gone < 0.3 or led < 0.3:
         called.append("learned another thing")
-    if gone >= 0.1 and mine.get("exchanged", 0.0) < 0.3:  # it is on its way
+    if gone >= 0.1 and led >= 0.3:  # it is on its way
         called.append("barely trained")
     return called
+
+
+def worse(found: Found, before: Found) -> bool:
+    """Whether the loss of the training rows has grown."""
+    return "margins" not in found["training"] and fallen(found["training"], before["training"]) < 0
 
 
 def fallen(found: Found, before: Found) -> float:
