@@ -410,7 +410,7 @@ def names(
             "learned another thing",
             *(["wrong labels"] if case.data in data.LABELS else []),
         ]
-    if states.get("ends") == SICK:
+    if states.get("ends") == SICK and (own["learned"] != SICK or ends_less(mine, base_mine)):
         counted.append("never ends")
     if states.get("carries over") == SICK and states.get("learned") != SICK:
         counted.append("memorised, not generalised")
@@ -464,6 +464,11 @@ def unlearned(
     if gone >= 0.1 and led >= 0.3:  # it is on its way
         called.append("barely trained")
     return called
+
+
+def ends_less(found: Found, before: Found) -> bool:
+    """Whether fewer training answers end than the base's."""
+    return bool(found["training"]["ended"] <= before["training"]["ended"] - 0.2)
 
 
 def worse(found: Found, before: Found) -> bool:
