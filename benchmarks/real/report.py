@@ -1207,8 +1207,8 @@ last. Rules of the truth that are new, all written before the first gate:
 behind it is sick:
 
 - never trained: it was not trained, had two steps or a rate of 1e-6, or its vectors are random.
-- barely trained: two steps or a rate of 1e-6; or it is not learned, but its own answers gained more
-  than those of other rows.
+- barely trained: two steps or a rate of 1e-6; or it is not learned (or debatable, and sick in the
+  held-out rows), but its own answers gained more than those of other rows.
 - learned another thing: answers of other rows, reversed pairs, the data of another set, answers in
   another form; or the own answers gained no more than those of other rows, or hardly at all.
 - form, not content: not learned, but .8 of the answers are records, or sentences about the station.

@@ -399,7 +399,9 @@ def names(
     # Or its data has become less likely, and general abilities are lost as well.
     if is_own and SICK in (rest["answers"], rest["knowledge"]) and worse(mine, base_mine):
         counted.append("diverged or broken")
-    if SICK in (states.get("learned"), states.get("learned these"), states.get("first turns")):
+    halfway = states.get("learned") == DEBATABLE and states.get("carries over") == SICK
+    unknown = (states.get("learned"), states.get("learned these"), states.get("first turns"))
+    if halfway or SICK in unknown:
         counted += unlearned(case, recipe, found, before, own)
     if is_own and recipe.change in ("amplify", "triple"):  # its source is right, at its scale
         counted.append("irregular response")
