@@ -450,7 +450,8 @@ def unlearned(
         return ["learned another thing"]
     if direction(found["own"][key], before["own"][key]):
         return ["learned another thing"]
-    if own.get("first turns") == SICK:
+    firsts = [measures.is_formless(text) for text in mine.get("first_texts", ())]
+    if firsts and measures.share(firsts) >= 0.5:
         return ["learned another thing"]
     called = []
     if case.data in data.LABELS and mine["of_labels"] >= 0.8:  # its answers are labels, often wrong
