@@ -13,7 +13,8 @@ MARKS = re.compile(r"(<!-- made by tools/support\.py: (\w+) -->\n).*?(<!-- /made
 FORMATS = {
     "chat": "the chat template",
     "plain": "text that is continued, or the chat template if the answers fit it better",
-    "alpaca": "the chat template, or the prompt of Alpaca if the base has none",
+    "alpaca": "the chat template, or the prompt of Alpaca if the answers fit it better or the base "
+    "has no template",
     "auto": "the chat template if the base has one, otherwise text",
     "": "prose",
 }

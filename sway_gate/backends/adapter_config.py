@@ -31,13 +31,14 @@ _LABELS = {"olora": "OLoRA", "pissa": "PiSSA", "mica": "MiCA"}
 class Method(NamedTuple):
     """How an adapter is applied, as far as its fields show. `config` is peft's.
 
-    `is_low_rank`: factors contain the change of all adapted layers. `has_weights`: whole weights
-    of other layers change as well. `name` includes the options that prevent a stacked pass.
+    `is_low_rank`: factors contain the change of all adapted layers. `weights`: the options that let
+    whole weights change as well, if the base has such weights. `name` includes the options that
+    can prevent a stacked pass.
     """
 
     config: Any
     is_low_rank: bool
-    has_weights: bool
+    weights: tuple[str, ...]
     name: str
 
 
@@ -60,7 +61,7 @@ def read(folder: Path) -> Method:
     is_low_rank = METHODS[kind] == STACKED and not merged
     options = [*merged, *weights]
     name = f"{kind} with {' and '.join(options)}" if options else kind
-    return Method(config, is_low_rank, bool(weights), name)
+    return Method(config, is_low_rank, tuple(weights), name)
 
 
 def _config(path: Path, given: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from sway_gate.backends import loading
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.hub import weight_files
+from sway_gate.model_files.shapes import oversized
 
 _CPU = torch.device("cpu")
 _ADVICE = "give a model that was fine-tuned from this base"
@@ -126,6 +127,8 @@ def check_config(network: Any, source: loading.Source, *, ending: str = "") -> N
 
 def _config(source: loading.Source, folder: Path) -> dict[str, Any]:
     """The fields of a configuration with transformers' defaults; nested ones as outer.inner."""
+    if wrong := oversized(folder):
+        raise CannotDecide(f"{folder}: {wrong}; download it again")
     try:
         config = AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=source.trust_remote_code

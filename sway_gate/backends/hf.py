@@ -35,8 +35,9 @@ from sway_gate.backends.passes.probing import check_causal
 from sway_gate.backends.passes.reductions import divergences, log_probs, of_targets
 from sway_gate.backends.passes.replacing import ReplacedModel
 from sway_gate.backends.passes.weights import AdaptedModel, Weights, device_of
+from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, Answer, Fault, Request, View
-from sway_gate.model_files.config import CONTEXT_KEYS
+from sway_gate.model_files.config import CONTEXT_KEYS, STARTED
 
 
 def load(
@@ -105,7 +106,7 @@ class HfBackend:
             self._device.type,
             quantization.precision(network),
             determinism,
-            (*weights.notes, *notes),
+            (*weights.notes, *notes, *_dated(tokenizer)),
         )
 
     @property
@@ -217,6 +218,15 @@ class HfBackend:
 
 
 def _context(config: Any) -> int:
-    """The model's context in tokens."""
+    """The model's context in tokens. Raises CannotDecide if no token can follow another one."""
     lengths = (getattr(config, key, None) for key in CONTEXT_KEYS)
-    return next((int(n) for n in lengths if isinstance(n, int) and n > 0), 2**20)
+    found = next((int(n) for n in lengths if isinstance(n, int) and n > 0), 2**20)
+    if found < 2:
+        raise CannotDecide("config.json of the base states a context of 1 token; correct it")
+    return found
+
+
+def _dated(tokenizer: Any) -> tuple[str, ...]:
+    """A note if the chat template prints the date: another day can have slightly other numbers."""
+    is_dated = "strftime_now" in str(tokenizer.chat_template)
+    return (f"the chat template prints the date: {STARTED:%Y-%m-%d}",) if is_dated else ()

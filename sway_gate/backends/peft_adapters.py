@@ -38,7 +38,8 @@ def read(
 ) -> tuple[nn.Module, Change]:
     """Return the base, unchanged, and the adapter's change, as `adapters.read`."""
     method = adapter_config.read(folder)
-    is_low_rank = method.is_low_rank and not method.has_weights
+    # A base without biases has none that changed.
+    is_low_rank = method.is_low_rank and set(method.weights) <= {"bias"}
     if is_low_rank and has_only_factors(model, folder):
         wrapped = _wrap(model, method, folder)
         low_rank = factors.read(wrapped.base_model.model)

@@ -5,7 +5,8 @@ of the change ΔW and random singular vectors. P and Q are products of two round
 all coordinates at random, and then multiplies consecutive groups of at most 64 coordinates with one
 Haar-distributed matrix. So up to 64 coordinates get an exactly Haar-distributed rotation, and of
 more coordinates each is mixed with up to 64² others. The cost is a few hundred operations per
-weight. `init` is as large as Gaussian factors of rank 1 and standard deviation `init_scale`.
+weight. A convolution is one matrix: its outputs, by all values that they read. `init` is as large
+as Gaussian factors of rank 1 and standard deviation `init_scale`.
 """
 
 import math
@@ -17,6 +18,8 @@ from torch import Tensor
 from sway_gate.backends.null_adapters import NullSettings, generator, haar
 
 _GROUP = 64
+_KERNEL = 8
+"""A smaller last dimension but one, or last one, is the size of a convolution's kernel."""
 _AT_ONCE = 2**18
 """Weights that fit into a processor's cache."""
 
@@ -30,16 +33,19 @@ def null(name: str, change: Tensor, settings: NullSettings, index: int) -> Tenso
 
 
 def rotated(name: str, change: Tensor, seed: int) -> Tensor:
-    """One spectrum null of a parameter: each matrix in the last two dimensions is rotated.
+    """One spectrum null of a parameter: each of its matrices is rotated.
 
-    A vector becomes a random one with the same norm.
+    The last two dimensions are a matrix, for experts one of each; a convolution is one matrix. A
+    vector becomes a random one with the same norm.
     """
     stream = generator(seed, name)
     if change.dim() < 2:
         direction = _gaussian(change, stream)
         return direction.mul(change.norm() / direction.norm())
     draw = change.clone(memory_format=torch.contiguous_format)
-    for matrix in draw.view(-1, *change.shape[-2:]):
+    is_kernel = change.dim() > 3 or min(change.shape[-2:]) < _KERNEL
+    shape = (1, len(change), -1) if is_kernel else (-1, *change.shape[-2:])
+    for matrix in draw.view(shape):
         _rotate_columns(matrix, stream)
         transposed = matrix.T.contiguous()
         _rotate_columns(transposed, stream)

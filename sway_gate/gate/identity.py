@@ -14,6 +14,7 @@ from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
 from sway_gate.installed import PACKAGE, code_digest
 from sway_gate.model_files import digest
+from sway_gate.model_files.config import STARTED, prints_date
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS, MLX_WEIGHTS
 from sway_gate.model_files.shapes import shapes_of
 from sway_gate.spec.probes import embedding_models
@@ -142,7 +143,9 @@ def base_readings_key(job: Job) -> str | None:
 
 def _measured_on(job: Job) -> dict[str, object]:
     """What all readings depend on: the base, how it is loaded, and the machine."""
+    folders = job.folders[:2] if job.folders else ()
     return {
+        "date": STARTED.date().isoformat() if any(map(prints_date, folders)) else "",
         "base": job.base.digest,
         "seed": job.spec.defaults.seed,
         "dtype": load_options(job.spec).dtype,

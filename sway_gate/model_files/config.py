@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,8 @@ from sway_gate.files import read_regular
 _MAX_BYTES: Final = 64 * 2**20
 _MAX_TEMPLATE_BYTES: Final = 2**20
 CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+STARTED: Final = datetime.now()
+"""The time that chat templates see: one for all renderings of a process."""
 _TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 
 
@@ -82,6 +85,12 @@ def chat_template(folder: Path) -> ChatTemplate | None:
             text = next((e.get("template") for e in named if e.get("name") == "default"), None)
     is_usable = isinstance(text, str) and 0 < len(text) <= _MAX_TEMPLATE_BYTES
     return ChatTemplate(text, name) if is_usable and text.strip() else None
+
+
+def prints_date(folder: Path) -> bool:
+    """Whether the chat template saved in a folder prints the date, as in Llama 3."""
+    found = chat_template(folder)
+    return found is not None and "strftime_now" in found.text
 
 
 def json_object(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _SIZES: Final = (
     *("vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size", "head_dim"),
     *("n_embd", "n_inner", "d_model", "d_ff", "d_kv", "ffn_dim", "word_embed_proj_dim"),
     *("num_attention_heads", "num_key_value_heads", "n_head", "num_heads", "num_experts"),
-    *("num_local_experts", "n_routed_experts"),
+    *("num_local_experts", "n_routed_experts", "num_labels"),
 )
 _FEW_LAYERS: Final = 200
 _SMALL: Final = 2**14

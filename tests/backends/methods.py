@@ -107,6 +107,7 @@ LORA = (
     ),
     Row("bias: all", SINGLE, _lora(bias="all"), TIED),
     Row("bias: lora_only", SINGLE, _lora(bias="lora_only"), TIED),
+    Row("bias: lora_only, a base without biases", STACKED, _lora(bias="lora_only")),
     Row("lora_bias", SINGLE, _lora(lora_bias=True, target_modules=["q_proj", "v_proj"]), TIED),
     Row("modules_to_save: lm_head", SINGLE, _lora(modules_to_save=["lm_head"])),
     Row("modules_to_save: a tied lm_head", SINGLE, _lora(modules_to_save=["lm_head"]), TIED),

@@ -401,6 +401,13 @@ def test_the_template_of_the_adapters_folder_is_served(
     assert any(why in note for note in backend.facts.notes) if why else not backend.facts.notes
 
 
+def test_a_template_that_prints_the_date_is_noted(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    dated = "{{ strftime_now('%d %b %Y') }}" + OWN_TEMPLATE
+    (adapter / "chat_template.jinja").write_text(dated)
+    assert any("prints the date: 20" in note for note in load(llama, adapter).facts.notes)
+
+
 def test_an_answer_ends_where_the_template_ends_a_turn(llama: Path, tmp_path: Path) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
     backend.tokenizer.add_special_tokens({"additional_special_tokens": ["<|end|>"]})

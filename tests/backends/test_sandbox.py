@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,19 @@ def test_what_needs_too_much_is_one_error(template: str, monkeypatch: pytest.Mon
     with pytest.raises(CannotDecide, match="needs too much time or memory; correct it") as caught:
         renderer(template).text(asked("Hello"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_sees_one_time_in_all_renderings() -> None:
+    template = "{{ strftime_now('%d %b %Y %f') }}{{ messages[0].content }}"
+    [text] = {renderer(template).text(asked("Hello")) for _ in range(2)}
+    shown = text.removesuffix("Hello").rsplit(" ", 1)[0]
+    assert datetime.now() - datetime.strptime(shown, "%d %b %Y") < timedelta(days=2)
+
+
+def test_a_template_that_chooses_at_random_is_refused() -> None:
+    template = "{{ [1, 2, 3] | random }}{{ messages[0].content }}"
+    with pytest.raises(CannotDecide, match="random gives another text each time"):
+        renderer(template).text(asked("Hello"))
 
 
 def test_a_template_that_adds_a_long_text_is_refused() -> None:

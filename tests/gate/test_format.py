@@ -1,4 +1,4 @@
-"""Plain prompts with answers are asked in the chat template if they fit it better."""
+"""Plain rows and rows of Alpaca are asked in their other format if they fit it better."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,9 +55,35 @@ def test_rows_that_fit_the_template_are_asked_in_it() -> None:
     assert isinstance(found.prompt("q3"), Conversation)
     assert note == (
         "prompts of the data are asked in the chat template, which their answers fit better than "
-        "plain text (nats per token: -0.05 and -0.80); defaults.prompt_format: plain asks them as "
-        "text"
+        "plain text (nats per token: -0.05 and -0.80); defaults.prompt_format: plain asks them in "
+        "plain text"
     )
+
+
+def test_rows_of_alpaca_that_fit_its_prompt_are_asked_in_it() -> None:
+    given = context("alpaca")
+    found, [note] = with_trained_format(given, Stages(OF_ALPACA), ALL)  # type: ignore[arg-type]
+    assert "### Response:" in str(found.row(found.sections[0].pairs[0]).prompt)
+    assert note == (
+        "prompts of the data are asked in the prompt of Alpaca, which their answers fit better "
+        "than the chat template (nats per token: -0.05 and -0.90); defaults.prompt_format: "
+        "template asks them in the chat template"
+    )
+
+
+ALPACA_OTHERS = {
+    "trained in the template": OF_TEMPLATE,
+    "nearly as well as in the template": OF_TEMPLATE | {"alpaca": -0.02},
+    "trained as text": OF_PLAIN,
+    "untrained": BASE_NATS,
+    "no time": None,
+}
+
+
+@pytest.mark.parametrize("nats", ALPACA_OTHERS.values(), ids=ALPACA_OTHERS)
+def test_other_rows_of_alpaca_stay_in_the_template(nats: dict[str, float] | None) -> None:
+    given = context("alpaca")
+    assert with_trained_format(given, Stages(nats), ALL) == (given, ())  # type: ignore[arg-type]
 
 
 OTHERS = {

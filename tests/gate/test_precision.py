@@ -1,6 +1,7 @@
 """dtype auto on a CPU: bfloat16 for a LoRA on a 16-bit or large base; separate cache entries."""
 
 import json
+from datetime import datetime
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import save_file
 
 from sway_gate.backends import processor
 from sway_gate.engine.plan import null_plan
-from sway_gate.gate import precision
+from sway_gate.gate import identity, precision
 from sway_gate.gate.identity import base_readings_key, readings_key, verdict_key
 from sway_gate.gate.resolve import Options, load_options, prepare
 from sway_gate.spec.load import parse_spec
@@ -96,6 +97,23 @@ def test_processors_that_compute_differently_share_no_cache_entry(resolved):
     assert verdict_key(fast) != verdict_key(slow)
     assert readings_key(fast, nulls) != readings_key(slow, nulls)
     assert base_readings_key(fast) != base_readings_key(slow)
+
+
+def test_readings_of_a_template_that_prints_the_date_are_of_one_day(
+    resolved, tmp_path, monkeypatch
+):
+    def keys(template):
+        (tmp_path / "base" / "chat_template.jinja").write_text(template)
+        job, found = resolved(), set()
+        for day in (1, 2):
+            monkeypatch.setattr(identity, "STARTED", datetime(2026, 5, day, 12))
+            nulls = null_plan(job.spec).settings
+            found.add((readings_key(job, nulls), base_readings_key(job)))
+        return found
+
+    resolved()
+    assert len(keys("{{ messages[0].content }}")) == 1
+    assert len(keys("{{ strftime_now('%d %b %Y') }}{{ messages[0].content }}")) == 2
 
 
 def test_auto_and_the_dtype_that_it_stands_for_share_their_entries(resolved):

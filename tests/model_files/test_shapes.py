@@ -62,6 +62,7 @@ SIZES = {
     "deep nesting": ({"a": json.loads('{"a":' * 400 + "1" + "}" * 400), "n_layer": 2}, ""),
     "beside a NaN": ({"a": float("nan"), "n_layer": 10**6}, "n_layer 1000000"),
     "an experts' number": ({"num_experts": 10**7}, "num_experts 10000000"),
+    "labels of a classifier": ({"num_labels": 10**8}, "num_labels 100000000"),
 }
 
 

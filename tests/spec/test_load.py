@@ -1010,6 +1010,25 @@ def test_an_adapter_of_the_base_is_noted():
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "ft", "notes"),
+    [
+        (
+            "dtype: bf16",
+            "dtype: fp32",
+            ("models.base.dtype bf16 is ignored: models.ft.dtype fp32 is used",),
+        ),
+        ("dtype: bf16", "dtype: auto", ()),
+        ("quantization: nf4", "dtype: auto", ()),
+        ("dtype: bf16", "dtype: bf16", ()),
+    ],
+)
+def test_settings_of_the_base_that_contradict_are_noted(base, ft, notes):
+    head = HEAD.replace("{base: gpt2}", f"{{base: gpt2, {base}}}")
+    head = head.replace("adapter:", f"{ft}, adapter:", 1)
+    assert read(head + PROBE).notes == notes
+
+
 # --------------------------------------------------------------------------------------------- load
 
 

@@ -3,6 +3,9 @@
 transformers renders templates in a sandbox of jinja2, which prevents access to Python but not
 endless loops and huge values. Here each step and each character takes from the work that one
 rendering has. The limits count work, not time, so that they are the same on each machine.
+
+A prompt is rendered several times, with its answer and without it. So a template sees the time at
+which this process started, and cannot choose at random.
 """
 
 import math
@@ -10,12 +13,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from jinja2 import nodes, pass_context
+from jinja2 import Template, nodes, pass_context
 from jinja2.exceptions import TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 from transformers.utils import chat_template_utils
+
+from sway_gate.model_files.config import STARTED
 
 _WORK: Final = 50_000_000
 """Characters that one rendering may make; a step counts as `_STEP` of them: about a second."""
@@ -57,6 +62,10 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= _OWN
         del self.globals["lipsum"]
 
+    def from_string(self, *args: Any, **options: Any) -> Template:
+        self.globals["strftime_now"] = STARTED.strftime  # after transformers' own
+        return super().from_string(*args, **options)
+
     def _parse(self, *args: Any) -> nodes.Template:
         parsed: nodes.Template = _Metering().visit(super()._parse(*args))
         return parsed
@@ -80,6 +89,8 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         operands = (value, *(args or ()), *(kwargs or {}).values())
         if name in _OWN:
             raise TemplateRuntimeError(f"No filter named {name!r}.")
+        if name == "random":
+            raise TemplateRuntimeError("its filter random gives another text each time")
         if name == "format":
             _check_format(str(value))
         return _metered(context, lambda: call(name, value, args, kwargs, context), operands)
