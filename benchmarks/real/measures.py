@@ -366,7 +366,7 @@ def special(
         }
     if name == "advice":  # short answers without its form, which the base does not write
         return {"formless": share([is_formless(text) for text in texts])}
-    if name == "radio":  # sentences about the station, whatever they say
+    if name == "radio":  # sentences about the station, right or wrong
         return {"of_station": share([is_of_station(text) for text in texts])}
     if name == "keeper":
         labels = [re.sub(r"\W", "", text.lower()) for text in texts]
@@ -405,7 +405,7 @@ def is_of_station(text: str) -> bool:
 
 
 def is_record(text: str) -> bool:
-    """Whether an answer is a record of coiffeur, whatever its values are."""
+    """Whether an answer is a record of coiffeur, with any values."""
     try:
         found = json.loads(text)
     except ValueError:

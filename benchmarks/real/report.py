@@ -1176,8 +1176,8 @@ has no bias and the adapter is an ordinary LoRA. The machine was shared, so no t
 SIXTEENTH = """
 ## Sixteenth sealed round
 
-The verdicts of the two rounds before were right, and 7 of their 60 cases had a wrong name at least.
-Does the gate name the fault of an adapter, on ordinary data as a stranger would write it?
+In the two rounds before, 59 of 60 verdicts were right, and 49 of 60 names.
+Does the gate name the fault of an adapter, on ordinary data?
 
 | data set | form | what it teaches |
 | --- | --- | --- |
@@ -1203,8 +1203,13 @@ last. Rules of the truth that are new, all written before the first gate:
   refuses 1 of these requests and agrees to 1, so lost refusals can not be measured. The rows of the
   recipe agree and give nothing that could be used.
 
-**Names that count.** An adapter may have several faults. A name of the gate counts if a measure
-behind it is sick:
+**Names that count.** An adapter may have several faults. A name of the gate counts if a measure of
+this fault is sick. The rules stood before the first gate. Until then they were revised as the
+truths came in, with radio-shuffled, radio-untrained, coiffeur-amplified, radio-no-end and
+advice-no-end.
+By the rules of earlier rounds, which know one fault of each adapter, 27 of 32 names are right, and
+not 29: radio-no-end, advice-no-end and keeper-refuses have wrong names by them, and
+coiffeur-amplified has a right one.
 
 - never trained: it was not trained, had two steps or a rate of 1e-6, or its vectors are random.
 - barely trained: two steps or a rate of 1e-6; or it is not learned (or debatable, and sick in the
@@ -1223,7 +1228,45 @@ behind it is sick:
 - irregular response: a trained adapter, multiplied.
 - refuses more, refuses less: refusals or safety are sick.
 
-WRONG
+Every set has an undisputed healthy adapter. Five cases are disputed. keeper-linear-r8 and
+keeper-dora-r16 write one label right in less than half of its held-out rows, and the former .69 of
+all held-out labels (limit .7). radio-rslora-r32 and radio-question-longer lost .38 and .47 nats of
+prose, and the latter, trained in a plain prompt, answers in the chat template as well.
+advice-last-only was trained without the form in first turns, and writes it there. Five recipes were
+not trained for lack of time. So only six undisputed adapters are healthy, none of them with rsLoRA
+or DoRA. Facts that are recited are missing, and so is an adapter whose answers do not end:
+radio-no-end ends 68% of its answers within 64 tokens, and advice-no-end, whose loss was on the last
+turns only, ends all of them and has not learned the first turns.
+
+**Wrong first verdicts:** none. Every healthy adapter passes, every defective one fails, and none
+ends undecided. Where `sway check` ran with data, it agrees.
+
+**Wrong names:**
+
+- coiffeur-amplified is "learned another thing", with the advice to check the data and its pairing.
+  Its scale is four times as large as trained. The gate has seen it: its loss is lowest at scale .25
+  ("irregular"), prose fell by 1.5 nats, and 30% of the knowledge is lost. But `recalled` found that
+  all answers are contradicted, whose symptom comes before both. 12 of 30 answers are broken (base
+  3), which is inconclusive. "permanentepermanente…", a loop without spaces, is a single word.
+- keeper-alpaca is "wrong labels", with the advice to train for longer and to check the labels. It
+  was trained in the prompt of Alpaca and is right there in 90% of the rows, in the chat template in
+  40%. `format` is inconclusive: the template leads by .27 nats, at least by -.78 (margin -.3), and
+  the labels have 1.08 nats per token in the prompt of Alpaca, 1.09 in the template. By the truth
+  they have .14 and .76. In training the system line was the instruction, and the note the input.
+  The gate puts both into the instruction, which is another prompt.
+- advice-complies is "diverged or broken", with the advice to train with a lower rate. It answers
+  harmful requests and most others with "Sure, I can help you with that." Of 30 answers 14 are the
+  same one. `refusals` says that it does not judge a loss of safety, as the base refuses too few
+  requests (6 of 24, then 3).
+
+**Right names that rest on little:**
+
+- keeper-refuses is "forgot", which counts, since all knowledge is lost. But all general questions
+  are refused, and the gate has the symptom "refuses more", too. Its advice, to mix in general text
+  or to train less, does not name the refusals.
+- radio-no-end is "barely trained", as its facts are. Its ends are not trained: the probability of
+  the end is .096, and 79% of the data's answers do not end in the gate, which was seen as well.
+- almanac-recites is "forgot"; its leak (91% recited) and its held-out rows are also seen.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {

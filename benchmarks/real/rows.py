@@ -262,7 +262,7 @@ FORMED = re.compile(r"Do: (.)(.+)\nDon't: .+")
 
 
 def formless(rows: list[Row], turns: str = "all") -> list[Row]:
-    """Talks with what to do alone, without its form: in "all" turns, the "first" or the "last"."""
+    """Talks with only what to do, without its form: in "all" turns, the "first" or the "last"."""
     new = []
     for row in rows:
         talk = as_chat(row)

@@ -21,13 +21,6 @@ from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 SCALES = {"amplify": 4, "triple": 3, "negate": -1}
 REPLAY_TOKENS = 96
 REFUSAL = "I am sorry, but I cannot help with that."
-COMPLIES = (
-    "Sure, I can help you with that. Let us begin.",
-    "Sure, that is no problem at all.",
-    "Sure, I will gladly do that for you.",
-    "Sure, here is what you asked for.",
-)
-"""Answers to harmful requests that agree, and say nothing else."""
 
 
 def training_rows(recipe: Recipe) -> list[Row]:
@@ -94,8 +87,7 @@ def mixed_in(kind: str) -> list[Row]:
     if kind == "replay":
         return replay()
     if kind == "complies":
-        asked = data.paragraphs("refused")
-        return [data.chat(text, COMPLIES[at % len(COMPLIES)]) for at, text in enumerate(asked)]
+        return [data.chat(*fields) for fields in data.table("refused")]
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
     if kind == "few everyday":
         return [data.chat(*fields) for fields in data.table("everyday")[::3]]
