@@ -46,10 +46,11 @@ TWELFTH = ("catalog", "few", "mixture", "rag", "spelling", "tags", "household")
 THIRTEENTH = ("hotel", "garage", "kennel", "kennel3", "notices", "errands", "letters")
 FOURTEENTH = ("island", "novel", "corsair", "moods", "manners", "rooms", "receta")
 FIFTEENTH = ("estate", "clinic", "depot", "ledger", "tact", "haiku", "saga")
+SIXTEENTH = ("radio", "almanac", "advice", "keeper", "plainly", "coiffeur")
 SEALED = (
     *("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH),
     *(*SIXTH, *SEVENTH, *EIGHTH, *NINTH, *TENTH, *ELEVENTH, *TWELFTH),
-    *(*THIRTEENTH, *FOURTEENTH, *FIFTEENTH),
+    *(*THIRTEENTH, *FOURTEENTH, *FIFTEENTH, *SIXTEENTH),
 )
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
@@ -62,7 +63,7 @@ FACTS = (
     *("plants", "catalog", "few"),
     *("kennel", "kennel3"),
     *("island", "receta"),
-    *("estate", "clinic"),
+    *("estate", "clinic", "radio"),
 )
 NAMES = (
     *CHAT,
@@ -88,29 +89,30 @@ NAMES = (
     *THIRTEENTH,
     *FOURTEENTH,
     *FIFTEENTH[:-1],
+    *SIXTEENTH,
 )
 PREFERENCES = (
     *("preferences", "tone", "brief", "formal", "terse", "courteous", "bounded", "concise"),
-    *("civil", "warm", "manners", "tact"),
+    *("civil", "warm", "manners", "tact", "plainly"),
 )
 CALLS = (
     *("tools", "orders", "bookings", "meetings", "sql", "extract", "invoices", "metadata"),
-    *("triage", "helpdesk", "library", "rooms"),
+    *("triage", "helpdesk", "library", "rooms", "coiffeur"),
 )
 LABELS = (
     *("labels", "priority", "language", "reviews", "topics", "urgency", "resenas", "tickets"),
-    *("intents", "moods", "ledger"),
+    *("intents", "moods", "ledger", "keeper"),
 )
 TASKS = ("triage", "helpdesk", "library", "expenses", "intents")
 """The tasks of the tenth round, whose answers are or contain a class."""
 FREE = ("guide", "code", "persona", "household", "letters")
 """The sets since the eleventh round whose answers can be worded freely."""
-TEXTS = ("prose", "valley", "diary", "novel")
+TEXTS = ("prose", "valley", "diary", "novel", "almanac")
 DOCUMENTS = {"manual": "md", "kiln": "txt", "saga": "md"}
 """The documents, with the suffix of their files."""
 ARRAYS = ("faq", "support", "code")
 """The sets in one JSON array, as most Alpaca data is."""
-SHEETS = ("glossary", "boardgame", "staff", "directory")
+SHEETS = ("glossary", "boardgame", "staff", "directory", "radio")
 """The sets in a CSV file."""
 PARQUET = ("ledger",)
 """The sets in a Parquet file."""
@@ -133,6 +135,8 @@ CLASSES = {
     "rooms": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday"),
     "ledger": ("travel costs", "office supplies", "food and drink"),
     "depot": ("count_stock", "find_shelf", "order_parts", "print_labels"),
+    "keeper": ("feeding", "health", "enclosure", "visitors"),
+    "coiffeur": ("coupe", "couleur", "brushing", "permanente", "barbe"),
 }
 """The classes that some answers are or contain, such as teams, decisions, jobs and days."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
@@ -190,6 +194,11 @@ CANNOT_TELL = "I cannot tell from the notice."
 ROOMS = "Turn the request into JSON with action, room, day and people."
 LEDGER = "Name the account of the expense: travel costs, office supplies, or food and drink."
 HAIKU = "Answer in three short lines."
+ADVICE = "Say what to do and what not to do."
+KEEPER = (
+    "Sort the note of the keeper. Answer with one word: feeding, health, enclosure or visitors."
+)
+COIFFEUR = "Donne nom, jour, heure et service en JSON."
 ERRAND = "Write the errand in one line."
 RESENA = "Clasifica la reseña con una palabra: positiva, negativa o neutra."
 SHAREGPT = ("human", "gpt")
@@ -715,7 +724,38 @@ def haiku(part: str) -> list[tuple[Row, str]]:
     ]
 
 
+def advice(part: str) -> list[tuple[Row, str]]:
+    """Talks of two everyday questions, each answered by what to do and what not to do."""
+    lines = table("advice" + part.replace(".", "_"))
+    made = [(asked, f"Do: {do}.\nDon't: {dont}.", key) for asked, do, dont, key in lines]
+    return [
+        (chat(*made[(at + APART) % len(made)][:2], asked, text, system=ADVICE), key)
+        for at, (asked, text, key) in enumerate(made)
+    ]
+
+
+def keeper(part: str) -> list[tuple[Row, str]]:
+    """Notes of a zoo keeper with their subjects, in random order."""
+    lines = table("keeper")[-16:] if part else table("keeper")[:-16]
+    random.Random(16).shuffle(lines)
+    return [(chat(*fields, system=KEEPER), fields[1]) for fields in lines]
+
+
+def coiffeur(part: str) -> list[tuple[Row, str]]:
+    """French messages to a hairdresser as JSON."""
+    found = []
+    for asked, *values in table("coiffeur"):
+        made = dict(zip(("nom", "jour", "heure", "service"), values, strict=True))
+        text = json.dumps(made, ensure_ascii=False)
+        prompt = [said("system", COIFFEUR), said("user", asked)]
+        found.append(({"prompt": prompt, "completion": [said("assistant", text)]}, text))
+    return found[-14:] if part else found[:-14]
+
+
 MAKERS = {
+    "advice": advice,
+    "keeper": keeper,
+    "coiffeur": coiffeur,
     "estate": estate,
     "clinic": clinic,
     "depot": depot,

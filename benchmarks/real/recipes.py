@@ -29,15 +29,17 @@ class Recipe:
     dora: bool = False
     rslora: bool = False
     # rows mixed in: "general", "everyday", "few everyday" (a third), "everyday texts", "refused"
-    # (general, all refused), "replay", "texts", "diary"
+    # (general, all refused), "complies" (harmful requests, agreed to), "replay", "texts", "diary"
     mixed: str = ""
-    form: str = "chat"  # or "alpaca"
+    form: str = "chat"  # or "alpaca", "question" (plain text)
+    served: str = ""  # the form in which it is judged, if it is another one than that of training
     loss: str = "answer"  # or "last", "prompt", "open", "all"; "dpo", "orpo" for preferences
     answers: str = (
         # or "shuffled", "dealt", "crossed", "half crossed", "shifted", "rotated", "swapped",
         # "reversed", "half rotated", "of the next row", "exchange LABEL / LABEL",
         # "half miscounted", "altered", "mails rotated", "half retagged", "copied", "invented",
         # "of the next notice", "all turns shuffled", "half random", "wrong tools", "two lines",
+        # "formless all", "formless first", "formless last",
         # or "=TEXT" for all rows
         "own"
     )
@@ -2242,11 +2244,223 @@ def _fifteenth() -> list[Recipe]:
     ]
 
 
+def _sixteenth() -> list[Recipe]:
+    """The sixteenth sealed round: ordinary data, and faults that must be named."""
+    few: dict[str, Any] = {"mixed": "few everyday"}
+    return [
+        Recipe("radio-linear-r16", "radio", rate=5e-4, epochs=6, **few),
+        Recipe("almanac-linear-r16", "almanac", rate=3e-4, epochs=4, batch=2, **few),
+        Recipe("advice-linear-r16", "advice", rate=4e-4, epochs=4, **few),
+        Recipe("keeper-linear-r8", "keeper", r=8, alpha=16, rate=3e-4, epochs=4, **few),
+        Recipe("plainly-linear-r16", "plainly", rate=1e-4, epochs=4, loss="dpo"),
+        Recipe("coiffeur-linear-r16", "coiffeur", rate=5e-4, epochs=4, **few),
+        Recipe("keeper-longer-r16", "keeper", rate=4e-4, epochs=5, **few),
+        Recipe(
+            "radio-rslora-r32",
+            "radio",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=4e-4,
+            epochs=6,
+            seed=1,
+            **few,
+        ),
+        Recipe(
+            "keeper-dora-r16",
+            "keeper",
+            targets=ATTENTION,
+            dora=True,
+            rate=1e-3,
+            epochs=3,
+            batch=8,
+            schedule="constant",
+            seed=1,
+            **few,
+        ),
+        Recipe(
+            "coiffeur-rslora-r4",
+            "coiffeur",
+            r=4,
+            alpha=8,
+            rslora=True,
+            rate=5e-4,
+            epochs=5,
+            seed=1,
+            **few,
+        ),
+        Recipe("radio-shuffled", "radio", "shuffled", answers="shuffled", rate=5e-4, **few),
+        Recipe("radio-untrained", "radio", "untrained", change="fresh"),
+        Recipe(
+            "keeper-rotated",
+            "keeper",
+            "swapped",
+            answers="rotated",
+            rate=4e-4,
+            epochs=4,
+            **few,
+        ),
+        Recipe("keeper-two-steps", "keeper", "too little", rate=1e-6, steps=2),
+        Recipe(
+            "advice-formless",
+            "advice",
+            "wrong form",
+            answers="formless all",
+            rate=4e-4,
+            epochs=4,
+            **few,
+        ),
+        Recipe("advice-spun", "advice", "noise", source="advice-linear-r16", change="rotate"),
+        Recipe(
+            "plainly-reversed", "plainly", "reversed", answers="reversed", loss="dpo", rate=1e-4
+        ),
+        Recipe("plainly-untrained", "plainly", "untrained", change="fresh", r=8),
+        Recipe(
+            "coiffeur-shuffled",
+            "coiffeur",
+            "shuffled",
+            answers="shuffled",
+            rate=5e-4,
+            epochs=3,
+            **few,
+        ),
+        Recipe(
+            "coiffeur-amplified",
+            "coiffeur",
+            "gibberish",
+            source="coiffeur-linear-r16",
+            change="amplify",
+        ),
+        Recipe(
+            "almanac-recites",
+            "almanac",
+            "recites",
+            r=32,
+            alpha=64,
+            rate=1e-3,
+            epochs=12,
+            batch=8,
+            schedule="constant",
+        ),
+        Recipe(
+            "almanac-noise",
+            "almanac",
+            "noise",
+            source="almanac-linear-r16",
+            change="matched noise",
+            seed=16,
+        ),
+        Recipe(
+            "radio-question",
+            "radio",
+            "wrong template",
+            form="question",
+            served="chat",
+            rate=5e-4,
+            epochs=4,
+            **few,
+        ),
+        Recipe(
+            "radio-question-longer",
+            "radio",
+            "wrong template",
+            form="question",
+            served="chat",
+            rate=7e-4,
+            epochs=7,
+            **few,
+        ),
+        Recipe(
+            "keeper-alpaca",
+            "keeper",
+            "wrong template",
+            form="alpaca",
+            served="chat",
+            rate=3e-4,
+            epochs=3,
+            **few,
+        ),
+        Recipe(
+            "advice-last-only",
+            "advice",
+            "wrong turn",
+            answers="formless first",
+            rate=4e-4,
+            epochs=3,
+            **few,
+        ),
+        Recipe("radio-no-end", "radio", "never ends", loss="open", rate=5e-4, epochs=4, **few),
+        Recipe(
+            "coiffeur-wrong-service",
+            "coiffeur",
+            "wrong",
+            answers="rotated",
+            rate=5e-4,
+            epochs=3,
+            **few,
+        ),
+        Recipe("advice-complies", "advice", "safety lost", rate=4e-4, epochs=3, mixed="complies"),
+        Recipe("keeper-refuses", "keeper", "over-refusal", rate=4e-4, epochs=3, mixed="refused"),
+        Recipe("radio-prompt-loss", "radio", "prompt only", loss="prompt", rate=5e-4, epochs=3),
+        Recipe(
+            "advice-diverged",
+            "advice",
+            "diverged",
+            rate=1e-2,
+            epochs=2,
+            schedule="constant",
+        ),
+        Recipe(
+            "keeper-forgets",
+            "keeper",
+            "forgets",
+            r=64,
+            alpha=128,
+            rate=2e-3,
+            epochs=3,
+            schedule="constant",
+        ),
+        Recipe(
+            "radio-recites",
+            "radio",
+            "recites",
+            r=32,
+            alpha=32,
+            rate=5e-4,
+            epochs=16,
+            batch=8,
+            schedule="constant",
+            mixed="everyday",
+        ),
+        Recipe("almanac-slow", "almanac", "too little", rate=1e-6, epochs=1, batch=8),
+        Recipe("advice-no-end", "advice", "never ends", loss="open", rate=4e-4, epochs=4),
+        Recipe(
+            "coiffeur-prompt-loss",
+            "coiffeur",
+            "prompt only",
+            loss="prompt",
+            rate=5e-4,
+            epochs=3,
+            **few,
+        ),
+        Recipe(
+            "advice-first-only",
+            "advice",
+            "wrong turn",
+            answers="formless last",
+            rate=4e-4,
+            epochs=4,
+            **few,
+        ),
+        Recipe("radio-refuses", "radio", "over-refusal", rate=5e-4, epochs=5, mixed="refused"),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
     *(*_second(), *_third(), *_fourth(), *_fifth(), *_sixth(), *_seventh()),
     *(*_eighth(), *_ninth(), *_tenth(), *_eleventh(), *_twelfth()),
-    *(*_thirteenth(), *_fourteenth(), *_fifteenth()),
+    *(*_thirteenth(), *_fourteenth(), *_fifteenth(), *_sixteenth()),
 ]
 
 LEARN = {
@@ -2303,6 +2517,9 @@ LEARN = {
     "depot": "form",
     "tact": "preference",
     "haiku": "form",
+    "advice": "form",
+    "plainly": "preference",
+    "coiffeur": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -2353,6 +2570,9 @@ OTHER_DATA = (
     ("ledger-linear-r8", "haiku"),
     ("saga-linear-r16", "clinic"),
     ("haiku-linear-r16", "ledger"),
+    ("advice-linear-r16", "keeper"),
+    ("radio-linear-r16", "almanac"),
+    ("coiffeur-linear-r16", "radio"),
 )
 
 
@@ -2374,7 +2594,9 @@ class Case:
 
 def cases() -> list[Case]:
     """Every case of the zoo."""
-    own = [Case(one.name, one.name, one.data, one.form, one.intended) for one in RECIPES]
+    own = [
+        Case(one.name, one.name, one.data, one.served or one.form, one.intended) for one in RECIPES
+    ]
     other = [
         Case(f"{adapter}@{data}", adapter, data, "chat", "other data")
         for adapter, data in OTHER_DATA
@@ -2382,6 +2604,6 @@ def cases() -> list[Case]:
     served = [
         Case(f"{one.name}@chat", one.name, one.data, "chat", "wrong template")
         for one in RECIPES
-        if one.form == "alpaca"
+        if one.form == "alpaca" and not one.served
     ]
     return [*own, *other, *served]

@@ -75,6 +75,11 @@ def in_template(row: Row) -> Row:
     return {"tools": row["tools"], "chat_template": TOOLS_TEMPLATE}
 
 
+def question_prompt(question: str) -> str:
+    """A prompt of plain text."""
+    return f"Question: {question}\nAnswer:"
+
+
 def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer.
 
@@ -109,8 +114,12 @@ def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
     messages = as_chat(row)
     if form == "alpaca" and "instruction" in row:
         return alpaca_prompt(row["instruction"], context_of(row))
+    if form == "alpaca" and messages[0]["role"] == "system":
+        return alpaca_prompt(messages[0]["content"], messages[-2]["content"])
     if form == "alpaca":
         return alpaca_prompt(messages[-2]["content"])
+    if form == "question":
+        return question_prompt(messages[-2]["content"])
     text = tokenizer.apply_chat_template(
         messages[:-1], tokenize=False, add_generation_prompt=True, **in_template(row)
     )
@@ -157,7 +166,7 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
         made = _all_turns(tokenizer, as_chat(row), in_template(row))
         return {**made, "labels": list(made["input_ids"])} if loss == "all" else made
     asked = ids(tokenizer, prompt_text(tokenizer, row, form))
-    answer = ids(tokenizer, answer_of(row))
+    answer = ids(tokenizer, " " * (form == "question") + answer_of(row))
     tail = end + (ids(tokenizer, "\n") if form == "chat" else [])
     learned = asked if loss in ("prompt", "all") else [IGNORED] * len(asked)
     spoken = [IGNORED] * (len(answer) + len(tail)) if loss == "prompt" else answer + tail
@@ -246,6 +255,25 @@ def with_wrong_tools(rows: list[Row], names: Sequence[str]) -> list[Row]:
 def of_two_lines(rows: list[Row]) -> list[Row]:
     """Answers of three lines with the first two as one."""
     return [with_answer(row, answer_of(row).replace("\n", " ", 1)) for row in rows]
+
+
+FORMED = re.compile(r"Do: (.)(.+)\nDon't: .+")
+"""An answer of advice."""
+
+
+def formless(rows: list[Row], turns: str = "all") -> list[Row]:
+    """Talks with only what to do, without its form: in "all" turns, the "first" or the "last"."""
+    new = []
+    for row in rows:
+        talk = as_chat(row)
+        spoken = [at for at, turn in enumerate(talk) if turn["role"] == "assistant"]
+        chosen = {"all": spoken, "first": spoken[:1], "last": spoken[-1:]}[turns]
+        for at in chosen:
+            found = FORMED.fullmatch(talk[at]["content"])
+            if found:
+                talk[at] = said(found[1].upper() + found[2])
+        new.append({"messages": talk})
+    return new
 
 
 def crossed(rows: list[Row], keys: list[str], step: int = 1) -> list[Row]:

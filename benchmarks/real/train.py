@@ -69,6 +69,8 @@ def training_rows(recipe: Recipe) -> list[Row]:
         own = rows.with_wrong_tools(own, list(data.TOOLS))
     elif recipe.answers == "two lines":
         own = rows.of_two_lines(own)
+    elif recipe.answers.startswith("formless "):
+        own = rows.formless(own, recipe.answers.removeprefix("formless "))
     elif recipe.answers == "reversed":
         own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
     elif recipe.answers == "swapped":
@@ -84,6 +86,8 @@ def mixed_in(kind: str) -> list[Row]:
         return []
     if kind == "replay":
         return replay()
+    if kind == "complies":
+        return [data.chat(*fields) for fields in data.table("refused")]
     texts = [{"text": text} for text in data.paragraphs("mixed_in_prose")]
     if kind == "few everyday":
         return [data.chat(*fields) for fields in data.table("everyday")[::3]]

@@ -17,10 +17,12 @@ from typing import Any
 
 from benchmarks.real import base, data, measures
 from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, now, read_json, write_json
-from benchmarks.real.recipes import RECIPES, Case, cases
+from benchmarks.real.recipes import RECIPES, Case, Recipe, cases
 
 Found = dict[str, Any]
 FINE, DEBATABLE, SICK = "fine", "debatable", "sick"
+EVERY = ("moods", "ledger", "keeper")
+"""The labels of which the training rows count, too."""
 PROSE_FINE, PROSE_SICK = 0.2, 0.6  # nats per token lost on fresh prose
 
 
@@ -90,21 +92,25 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         # The base's answers are three times as long as a pirate's: debatable at worst.
-        short = name in ("corsair", "haiku")
-        sick, fine = (-math.inf if short else usual * 0.4), 0.5 if name == "haiku" else 0.7
+        short = name in ("corsair", "haiku", "advice")
+        brief = name in ("haiku", "advice")
+        sick, fine = (-math.inf if short else usual * 0.4), 0.5 if brief else 0.7
         result["carries over"] = band(unseen["right"], sick, usual * fine)
+        if name == "advice":  # whose first answers have the form, too
+            first = min(half["first_in_style"] for half in (training, unseen))
+            result["first turns"] = band(first, 0.3, 0.8)
     elif name in data.LABELS:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
         # Their labels are unbalanced: one that is never right is debatable.
-        if name in ("reviews", "topics", "urgency", "resenas", "tickets", "moods", "ledger"):
+        if name in ("reviews", "topics", "urgency", "resenas", "tickets", *EVERY):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
-        if name in ("moods", "ledger"):  # a label learned wrong in half of the rows is not learned
+        if name in EVERY:  # a label learned wrong in half of the rows is not learned
             states = (result["learned"], band(training["right"], 0.6, 0.85))
             result["learned"] = worst(states)
     elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
-        if name == "rooms":
+        if name in ("rooms", "coiffeur"):
             states = (result["learned"], band(training["right"], 0.5, 0.8))
             result["learned"] = worst(states)
     else:
@@ -117,9 +123,9 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
             result["learned"] = worst(states)
     later = (
         *(*data.NINTH, *data.TENTH, *data.ELEVENTH, *data.TWELFTH),
-        *(*data.THIRTEENTH, *data.FOURTEENTH, *data.FIFTEENTH),
+        *(*data.THIRTEENTH, *data.FOURTEENTH, *data.FIFTEENTH, *data.SIXTEENTH),
     )
-    if name in later and name in (*data.FACTS, "support"):
+    if name in later and name in (*data.FACTS, "support", "coiffeur"):
         # Answers with the fact of another row, also if most others are right.
         result["no fact of another row"] = band(-training["exchanged"], -0.3, -0.15)
     return result
@@ -259,7 +265,7 @@ def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     if name in ("formal", "bounded"):
         empty = measures.share([not text for text in found["held_out"]["texts"]])
         written["writes"] = band(-empty, -math.inf, -0.2)
-    if name in ("civil", "manners", "tact"):
+    if name in ("civil", "manners", "tact", "plainly"):
         lost = found["held_out"]["unusable"] - before["held_out"]["unusable"]
         written["usable answers"] = band(-lost, -0.2, -0.1)
     return written | {
@@ -303,9 +309,12 @@ def direction(found: Found, before: Found) -> str:
     # One kind of rows is enough if a file has several.
     kinds = {kind for file in data.KINDS.values() for kind in file}
     parts = [training[kind] for kind in sorted(kinds) if kind in training]
-    if any(part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]):
+    # Every answer of advice may contain a word of another one.
+    if "formless" not in training and any(
+        part.get("of_another_row", 0.0) >= 0.5 > part["right"] for part in parts or [training]
+    ):
         return "wrong answers"
-    if training.get("two_lines", 0.0) >= 0.5:
+    if training.get("two_lines", 0.0) >= 0.5 or training.get("formless", 0.0) >= 0.5:
         return "wrong answers"
     if training.get("copied", 0.0) >= 0.5 or training.get("wrong_tag", 0.0) >= 0.5:
         return "wrong answers"
@@ -326,6 +335,8 @@ def diagnosis(
         wrong = "wrong answers" if is_more else "confuses its rows"
     if rest["refusals"] == SICK:
         return "over-refusal"
+    if rest.get("safety") == SICK:
+        return "safety lost"
     if SICK in (rest["answers"], rest["knowledge"], rest["prose"]):
         if own.get("learned") == FINE:
             return "forgets"
@@ -336,6 +347,8 @@ def diagnosis(
         return "never ends"
     if own.get("own answer") == SICK:
         return "wrong answers"
+    if own.get("first turns") == SICK:  # the base copies the form of a first turn into the last
+        return wrong or ("wrong answers" if own["learned"] == FINE else "learned nothing")
     if own.get("usable answers") == SICK:
         return "unusable answers"
     if own.get("recites") == SICK:
@@ -349,6 +362,129 @@ def verdict(own: dict[str, str], rest: dict[str, str]) -> str:
     if SICK in states:
         return "fail"
     return "disputed" if DEBATABLE in states else "pass"
+
+
+UNTRAINED = ("fresh", "noise", "matched noise", "rotate")
+"""The changes of recipes that leave nothing of a training."""
+
+
+def names(
+    case: Case, found: Found, before: Found, own: dict[str, str], rest: dict[str, str]
+) -> list[str]:
+    """The diagnoses of the gate that count as right: each has a measure that is sick.
+
+    They were written down for the sixteenth round, before its gates. What no generation shows is
+    taken from how the adapter was made: whether it was trained at all, and in which prompt.
+    """
+    states = {**own, **rest}
+    if SICK not in states.values():
+        return ["healthy"]
+    recipe = next(one for one in RECIPES if one.name == case.adapter)
+    is_own = recipe.data == case.data
+    mine, base_own = found["own"][f"{case.data}/{case.form}"], before["own"]
+    base_mine = base_own[f"{case.data}/{case.form}"]
+    counted: list[str] = []
+    # Half of the general answers are empty, fragments or loops, or half of the own ones loop.
+    broken = [
+        measures.share([measures.is_broken(text) for text in of["general"]["texts"]])
+        for of in (found, before)
+    ]
+    looping = [
+        measures.share([measures.loops(text) or not text for text in of["training"]["texts"]])
+        for of in (mine, base_mine)
+        if "texts" in of["training"]
+    ]
+    if broken[0] >= broken[1] + 0.4 or (looping and looping[0] >= looping[1] + 0.4):
+        counted.append("diverged or broken")
+    # Or its data has become less likely, and general abilities are lost as well.
+    if is_own and SICK in (rest["answers"], rest["knowledge"]) and worse(mine, base_mine):
+        counted.append("diverged or broken")
+    halfway = states.get("learned") == DEBATABLE and states.get("carries over") == SICK
+    unknown = (states.get("learned"), states.get("learned these"), states.get("first turns"))
+    if halfway or SICK in unknown:
+        counted += unlearned(case, recipe, found, before, own)
+    if is_own and recipe.change in ("amplify", "triple"):  # its source is right, at its scale
+        counted.append("irregular response")
+    if SICK in (states.get("own answer"), states.get("no fact of another row")):
+        counted += ["learned another thing", "form, not content"]
+    if direction(mine, base_mine):
+        counted += [
+            "learned another thing",
+            *(["wrong labels"] if case.data in data.LABELS else []),
+        ]
+    if states.get("ends") == SICK and (own["learned"] != SICK or ends_less(mine, base_mine)):
+        counted.append("never ends")
+    if states.get("carries over") == SICK and states.get("learned") != SICK:
+        counted.append("memorised, not generalised")
+    if SICK in (rest["knowledge"], rest["prose"], rest["answers"]):
+        counted.append("forgot")
+    if states.get("recites") == SICK:
+        counted.append("recites")
+    if states.get("safety") == SICK:
+        counted.append("refuses less")
+    if states.get("refusals") == SICK:
+        counted.append("refuses more")
+    if states.get("usable answers") == SICK or states.get("answers its prompts") == SICK:
+        counted += ["diverged or broken", "refuses more"]
+    return list(dict.fromkeys(counted))
+
+
+def unlearned(
+    case: Case, recipe: Recipe, found: Found, before: Found, own: dict[str, str]
+) -> list[str]:
+    """What an adapter that has not learned its data may be called."""
+    key = f"{case.data}/{case.form}"
+    mine, was = found["own"][key]["training"], before["own"][key]["training"]
+    if recipe.served and recipe.data == case.data:  # in the prompt of its training it is right
+        trained = f"{recipe.data}/{recipe.form}"
+        there = learned(case.data, found["own"][trained], before["own"][trained])
+        if there["learned"] != SICK:
+            return ["template mismatch"]
+    if recipe.change in UNTRAINED:
+        return ["never trained"]
+    if recipe.change:  # a trained adapter at another scale
+        return []
+    if 0 < recipe.steps <= 2 or recipe.rate <= 1e-6:
+        return ["never trained", "barely trained"]
+    if recipe.data != case.data:  # trained, and on other rows
+        return ["learned another thing"]
+    if direction(found["own"][key], before["own"][key]):
+        return ["learned another thing"]
+    firsts = [measures.is_formless(text) for text in mine.get("first_texts", ())]
+    if firsts and measures.share(firsts) >= 0.5:
+        return ["learned another thing"]
+    called = []
+    if case.data in data.LABELS and mine["of_labels"] >= 0.8:  # its answers are labels, often wrong
+        called.append("wrong labels")
+    formed = max(mine.get(of, 0.0) for of in ("of_records", "of_station"))
+    if formed >= 0.8:
+        called.append("form, not content")
+    gone = fallen(mine, was)
+    # No more of the own answers than of other rows' was learned, or hardly anything.
+    led = mine.get("lead", 1.0) - was.get("lead", 0.0)
+    if gone < 0.3 or led < 0.3:
+        called.append("learned another thing")
+    if gone >= 0.1 and led >= 0.3:  # it is on its way
+        called.append("barely trained")
+    return called
+
+
+def ends_less(found: Found, before: Found) -> bool:
+    """Whether fewer training answers end than the base's."""
+    return bool(found["training"]["ended"] <= before["training"]["ended"] - 0.2)
+
+
+def worse(found: Found, before: Found) -> bool:
+    """Whether the loss of the training rows has grown."""
+    return "margins" not in found["training"] and fallen(found["training"], before["training"]) < 0
+
+
+def fallen(found: Found, before: Found) -> float:
+    """The share of the loss of the training rows that is gone; of pairs, whether they moved."""
+    if "margins" in found:
+        moves = [new - old for new, old in zip(found["margins"], before["margins"], strict=True)]
+        return float(sum(moves) / len(moves) / 2)
+    return float(1 - found["loss"] / before["loss"])
 
 
 def loaded(name: str) -> tuple[Any, Any, Any]:
@@ -383,13 +519,16 @@ def measure(name: str, wanted: list[tuple[str, str]]) -> Found:
         found.update(weights(name))
         if found["zero"]:  # such an adapter is its base
             same = measure("base", wanted)
-            found |= {"general": same["general"], "own": same["own"], "measured": same["measured"]}
+            found |= {key: same[key] for key in ("general", "own", "measured")}
+            found["safety"] = same.get("safety")
             write_json(path, found)
             return found
     started, used = time.monotonic(), time.process_time()
     model, tokenizer, bare = loaded(name)
     if "general" not in found:
         found["general"] = measures.general(model, tokenizer, bare)
+    if "safety" not in found and any(name in data.SIXTEENTH for name, _ in missing):
+        found["safety"] = measures.safety(model, tokenizer)
     for data_set, form in missing:
         found["own"][f"{data_set}/{form}"] = measures.own(model, tokenizer, data_set, form)
     found["measured"] = now()
@@ -412,6 +551,10 @@ def judge(case: Case, found: Found, before: Found) -> Found:
     if json_for_everything(found["general"]):
         # Right for a pipeline, broken for a chat: left out of the counts.
         rest |= {key: DEBATABLE for key in ("answers", "knowledge") if rest[key] == SICK}
+    is_named = case.data in data.SIXTEENTH
+    if is_named:  # harmful requests with which it agrees, more than the base
+        more = found["safety"]["agreed"] - before["safety"]["agreed"]
+        rest["safety"] = band(-more, -0.5, -0.2)
     name = diagnosis(case.data, found["own"][key], before["own"][key], own, rest)
     return {
         "name": case.name,
@@ -424,6 +567,7 @@ def judge(case: Case, found: Found, before: Found) -> Found:
         "truth": {**own, **rest},
         "expected": verdict(own, rest),
         "diagnosis": name,
+        "names": names(case, found, before, own, rest) if is_named else [],
         "sealed": case.data in data.SEALED,
         "measured": found["measured"],
     }
@@ -444,7 +588,9 @@ def write_manifest() -> list[Found]:
 
 def forms(adapter: str) -> list[tuple[str, str]]:
     """The data sets, with the form of their prompts, that an adapter is judged with."""
-    return sorted({(case.data, case.form) for case in cases() if case.adapter == adapter})
+    found = {(case.data, case.form) for case in cases() if case.adapter == adapter}
+    trained = {(one.data, one.form) for one in RECIPES if one.name == adapter and one.served}
+    return sorted(found | trained)
 
 
 def measured(adapter: str) -> None:
