@@ -38,8 +38,12 @@ begin with the same two turns, which were half of the rows that answer_recall re
 passed that writes 8% of the answers right. A repeated turn now counts once; the tables show the
 first verdicts, and the row "sealed, later" those with this change.
 
-The open data sets and the first two sealed rounds were not gated again after the corrections of the
-later rounds.
+The tables of the open data sets and of the first two sealed rounds are older than the corrections
+of the later rounds. After the fifteenth round nine of the open recipes were trained again, and gated
+with its corrections: these nine, six that were made from them, such as with rotated weights, and
+eight as adapters of another set. All 17 undisputed cases have the right verdict (2 healthy, 15
+defective) and the right diagnosis. Of the six disputed ones five pass, and labels-linear-r8 is
+undecided.
 """
 SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
 SECOND = """
@@ -1174,6 +1178,11 @@ five checks with data agree with the gates.
 
 **Speed.** `bias: lora_only` runs one view at a time also on a base without biases, where the file
 has no bias and the adapter is an ordinary LoRA. The machine was shared, so no times are given.
+
+**Corrected afterwards.** Rows of Alpaca and Dolly are asked in the prompt of Alpaca if their answers
+fit it better than the template, so `sway check` with data passes estate-pattern-r16, with the note
+that they are. A LoRA with `bias: lora_only` runs all views in one pass if its file has factors only.
+Gated again with these corrections ("later"), no verdict and no name is another one.
 """
 SIXTEENTH = """
 ## Sixteenth sealed round
@@ -1269,6 +1278,13 @@ ends undecided. Where `sway check` ran with data, it agrees.
 - radio-no-end is "barely trained", as its facts are. Its ends are not trained: the probability of
   the end is .096, and 79% of the data's answers do not end in the gate, which was seen as well.
 - almanac-recites is "forgot"; its leak (91% recited) and its held-out rows are also seen.
+
+**Corrected afterwards** ("later" below), both rules with these cases:
+
+- A change toward this data is "diverged or broken" if half of it or less fits the data best and
+  prose or knowledge are lost: coiffeur-amplified. No other case of the eleventh to sixteenth rounds
+  has all three signs.
+- Lost answers to short questions are "refuses more" if most of them are refused: keeper-refuses.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
