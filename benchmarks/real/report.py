@@ -39,9 +39,9 @@ passed that writes 8% of the answers right. A repeated turn now counts once; the
 first verdicts, and the row "sealed, later" those with this change.
 
 The tables of the open data sets and of the first two sealed rounds are older than the corrections
-of the later rounds. After the fifteenth round nine of the open recipes were trained again, and gated
-with its corrections: these nine, six that were made from them, such as with rotated weights, and
-eight as adapters of another set. All 17 undisputed cases have the right verdict (2 healthy, 15
+of the later rounds. After the fifteenth round nine of the open recipes were trained again, and
+gated with its corrections: these nine, six that were made from them, such as with rotated weights,
+and eight as adapters of another set. All 17 undisputed cases have the right verdict (2 healthy, 15
 defective) and the right diagnosis. Of the six disputed ones five pass, and labels-linear-r8 is
 undecided.
 """
@@ -1179,10 +1179,10 @@ five checks with data agree with the gates.
 **Speed.** `bias: lora_only` runs one view at a time also on a base without biases, where the file
 has no bias and the adapter is an ordinary LoRA. The machine was shared, so no times are given.
 
-**Corrected afterwards.** Rows of Alpaca and Dolly are asked in the prompt of Alpaca if their answers
-fit it better than the template, so `sway check` with data passes estate-pattern-r16, with the note
-that they are. A LoRA with `bias: lora_only` runs all views in one pass if its file has factors only.
-Gated again with these corrections ("later"), no verdict and no name is another one.
+**Corrected afterwards.** Rows of Alpaca and Dolly are asked in the prompt of Alpaca if their
+answers fit it better than the template, so `sway check` with data passes estate-pattern-r16, with
+the note that they are. A LoRA with `bias: lora_only` runs all views in one pass if its file has
+factors only. Gated again with these corrections ("later"), no verdict and no name is another one.
 """
 SIXTEENTH = """
 ## Sixteenth sealed round
