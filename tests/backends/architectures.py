@@ -271,7 +271,8 @@ WHOLE_CONTEXTS = {
 """Recurrent states and special caches."""
 UNCACHED_TEXTS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "blt", "deepseek_v4", "git",
-    "marian", "mbart", "mvp", "pegasus", "plbart", "rwkv", "trocr", "whisper", "xlstm",
+    "marian", "mbart", "mvp", "pegasus", "plbart", "recurrent_gemma", "rwkv", "trocr",
+    "whisper", "xlstm",
     *(name + _DECODER for name in ("camembert", "data2vec-text", "roberta", "xmod",
                                    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl")),
 }  # fmt: skip

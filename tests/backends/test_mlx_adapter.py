@@ -186,7 +186,7 @@ def by_torch(base: Path, adapter: Path) -> np.ndarray:
     backend = hf.load(Source(base, adapter, device="cpu"), NullSettings(runs=1))
     row = EncodedRequest(tuple(IDS), tuple(range(len(IDS))))
     with torch.inference_mode():
-        [logits] = backend._logits.read([FINETUNED], [row])
+        [logits] = backend._logits.read([FINETUNED], [row]).all
     return logits.log_softmax(-1).numpy()
 
 
