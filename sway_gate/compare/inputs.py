@@ -87,7 +87,7 @@ def probe_inputs(suite: Sequence[ProbeSpec]) -> dict[str, str]:
 def shared_inputs(spec: Spec, prompt_format: str = "") -> str:
     """Digest of the shared inputs: sections, held-out data, control prose, format of prompts.
 
-    prompt_format: the format that the answers of plain prompts chose.
+    prompt_format: the format that the answers chose, if the form of the prompts does not show it.
     """
     defaults = spec.defaults
     prompt_format = prompt_format or defaults.prompt_format
