@@ -275,8 +275,8 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
     prompt_format: str = ""
-    """The format that the answers chose for prompts whose form does not show it: template, alpaca or
-    ""."""
+    """The format that the answers chose for prompts whose form does not show it: template or
+    alpaca, otherwise ""."""
     cached: bool = False
     tier: Tier = "full"
     probe_inputs: dict[str, str] = msgspec.field(default_factory=dict, name="asked")
