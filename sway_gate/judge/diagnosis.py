@@ -271,7 +271,7 @@ def _is_overshot(results: Sequence[ProbeResult], found: Sequence[Symptom]) -> bo
     """Whether a change toward this data is much too large: own answers gained more than others, but
     half of the change or less fits them best, and at its full scale the base's abilities are lost.
     """
-    is_too_large = any(scale <= _HALF for scale in _best_scales(results))
+    is_too_large = any(0 < scale <= _HALF for scale in _best_scales(results))
     is_toward = _pairing(results) is Verdict.PASS and _has_content(results)
     return is_toward and is_too_large and {"irregular", "forgot"} <= {*found}
 

@@ -355,7 +355,7 @@ def _of_right_answers(spec: Degeneration, found: Found, error_share: float) -> I
     test = paired_fraction_below(right.lost, gained, n, margin * known, error_share)
     scaled = Margin(test.z, test.bound / known, test.estimate / known)
     quantity = "share of right answers to short questions lost"
-    refusals = sum("refusal" in answer.flaws for answer in found.short)
+    refusals = sum("refusal" in {*a.flaws} - {*a.base_flaws} for a in found.short)
     symptom: Symptom = "refuses more" if 2 * refusals > right.lost else "forgot"
     yield Bound(quantity, scaled, margin, is_upper=True, symptom=symptom, n=n)
 

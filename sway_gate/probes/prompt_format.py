@@ -122,13 +122,12 @@ def requests(spec: PromptFormatFit, context: Context) -> Requests:
         raise Skip("the data has no prompts with answers")
     chosen: Sequence[Pair | Preference] = thinned(pairs, spec.max_rows)
     [(served, _)] = Counter(map(context.format, pairs)).most_common(1)
-    [(form, _)] = Counter(pair.form for pair in pairs).most_common(1)
     rows = {
         format: [context.row(pair, format).teacher_forced() for pair in chosen]
         for format in _FORMATS
     }
     other: PromptFormat | None = "template" if served == "plain" else None
-    if served == "template" and form == "alpaca":
+    if served == "template" and all(pair.form == "alpaca" for pair in pairs):
         other = "alpaca"
     return Requests(served, rows, other)
 
@@ -205,7 +204,7 @@ def caveat(spec: PromptFormatFit, reading: Reading[Found]) -> str:
     """States what the answers lose in the chat template, if this is more than the margin."""
     found = {fit.format: fit.likelihood for fit in reading.details.formats}
     lost = found[reading.details.served] - found["template"]
-    if lost <= -spec.assert_lead_gte:
+    if reading.details.served == "template" or lost <= -spec.assert_lead_gte:
         return ""
     return (
         f"does not judge the chat template: there the answers lose {lost:.2g} nats per token; if "
