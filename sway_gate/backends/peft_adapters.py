@@ -38,7 +38,7 @@ def read(
 ) -> tuple[nn.Module, Change]:
     """Return the base, unchanged, and the adapter's change, as `adapters.read`."""
     method = adapter_config.read(folder)
-    # A base without biases has none that changed.
+    # With `bias`, the file also has the biases, if the base has any.
     is_low_rank = method.is_low_rank and set(method.weights) <= {"bias"}
     if is_low_rank and has_only_factors(model, folder):
         wrapped = _wrap(model, method, folder)

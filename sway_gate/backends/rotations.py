@@ -5,8 +5,9 @@ of the change ΔW and random singular vectors. P and Q are products of two round
 all coordinates at random, and then multiplies consecutive groups of at most 64 coordinates with one
 Haar-distributed matrix. So up to 64 coordinates get an exactly Haar-distributed rotation, and of
 more coordinates each is mixed with up to 64² others. The cost is a few hundred operations per
-weight. A convolution is one matrix: its outputs, by all values that they read. `init` is as large
-as Gaussian factors of rank 1 and standard deviation `init_scale`.
+weight. A convolution is one matrix, its outputs by their inputs, unless its kernel has one
+dimension of 8 or more. `init` is as large as Gaussian factors of rank 1 and standard deviation
+`init_scale`.
 """
 
 import math
@@ -35,7 +36,7 @@ def null(name: str, change: Tensor, settings: NullSettings, index: int) -> Tenso
 def rotated(name: str, change: Tensor, seed: int) -> Tensor:
     """One spectrum null of a parameter: each of its matrices is rotated.
 
-    The last two dimensions are a matrix, for experts one of each; a convolution is one matrix. A
+    The last two dimensions are a matrix, for experts one of each; most convolutions are one. A
     vector becomes a random one with the same norm.
     """
     stream = generator(seed, name)

@@ -273,7 +273,8 @@ def _is_overshot(results: Sequence[ProbeResult], found: Sequence[Symptom]) -> bo
     """
     is_too_large = any(0 < scale <= _HALF for scale in _best_scales(results))
     is_toward = _pairing(results) is Verdict.PASS and _has_content(results)
-    return is_toward and is_too_large and {"irregular", "forgot"} <= {*found}
+    is_harmful = {"irregular", "forgot"} <= {*found}
+    return is_toward and is_too_large and is_harmful and not _has_other_facts(results, (OWN_FACTS,))
 
 
 def _unexplained(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
@@ -328,9 +329,11 @@ def _best_scales(results: Sequence[ProbeResult]) -> list[float]:
     return [loss.best for loss in losses if loss.source == "sections"]
 
 
-def _has_other_facts(results: Sequence[ProbeResult]) -> bool:
+def _has_other_facts(
+    results: Sequence[ProbeResult], names: tuple[str, ...] = (OWN_FACTS, CONTRADICTED, VERBATIM)
+) -> bool:
+    """Whether a rule of these names says that the facts are other ones."""
     rules = [rule for r in results if "learned another thing" in r.symptoms for rule in r.rules]
-    names = OWN_FACTS, CONTRADICTED, VERBATIM
     return any(rule.name.startswith(names) and rule.verdict is Verdict.FAIL for rule in rules)
 
 
